@@ -7,7 +7,7 @@
 //! - [`source`]: where plugins come from
 
 pub mod auth;
-// pub mod certificates;
+pub mod certificates;
 pub mod model;
 pub mod serve;
 pub mod source;

@@ -77,7 +77,11 @@ impl Authenticator {
         let Mode::Delegated { trust, tokens, anonymous } = &self.0 else {
             request_header::strip(headers, &IdentityHeaders::default());
             headers.remove(AUTHORIZATION);
-            return Ok(User { name: LOCAL.to_owned(), groups: vec![MASTERS.to_owned(), AUTHENTICATED.to_owned()], ..User::default() });
+            return Ok(User {
+                name: LOCAL.to_owned(),
+                groups: vec![MASTERS.to_owned(), AUTHENTICATED.to_owned()],
+                ..User::default()
+            });
         };
         let (by_certificate, token) = {
             let trust = trust.load();
@@ -95,13 +99,17 @@ impl Authenticator {
             return match refused {
                 Some(error) => Err(error),
                 None if *anonymous => Ok(anonymous_user()),
-                None => Err(AuthError::Unauthenticated("no credential was presented, and anonymous requests are off".to_owned())),
+                None => Err(AuthError::Unauthenticated(
+                    "no credential was presented, and anonymous requests are off".to_owned(),
+                )),
             };
         };
         match tokens.verdict(&token).await {
             Ok(verdict) => match &*verdict {
                 TokenVerdict::Valid(user) => Ok(with_authenticated_group(user.clone())),
-                TokenVerdict::Invalid(reason) => Err(AuthError::Unauthenticated(format!("the bearer token is not valid: {reason}"))),
+                TokenVerdict::Invalid(reason) => {
+                    Err(AuthError::Unauthenticated(format!("the bearer token is not valid: {reason}")))
+                }
             },
             Err(error) => Err(AuthError::Unavailable(format!("the bearer token could not be reviewed: {error}"))),
         }
@@ -109,7 +117,11 @@ impl Authenticator {
 }
 
 /// The user by the connection's certificate: the one that a front proxy names, or the certificate's own; `None` without one.
-fn certified_user(connection: &Connection, headers: &HeaderMap, trust: &TrustConfig) -> Result<Option<User>, AuthError> {
+fn certified_user(
+    connection: &Connection,
+    headers: &HeaderMap,
+    trust: &TrustConfig,
+) -> Result<Option<User>, AuthError> {
     let Some(verdict) = verdict(connection, trust, UnixTime::now()) else { return Ok(None) };
     if verdict.front_proxy.is_ok()
         && let Some(user) = request_header::identity(headers, &trust.headers)?
@@ -131,7 +143,8 @@ fn certified_user(connection: &Connection, headers: &HeaderMap, trust: &TrustCon
 /// scheme presents nothing.
 fn bearer_token(headers: &HeaderMap) -> Result<Option<String>, AuthError> {
     let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
-    let value = value.to_str().map_err(|_| AuthError::Unauthenticated("the Authorization header is not ASCII".to_owned()))?;
+    let value =
+        value.to_str().map_err(|_| AuthError::Unauthenticated("the Authorization header is not ASCII".to_owned()))?;
     let mut parts = value.trim().splitn(3, ' ');
     let is_bearer = parts.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"));
     Ok(parts.next().filter(|token| is_bearer && !token.is_empty()).map(str::to_owned))

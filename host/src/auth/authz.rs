@@ -15,7 +15,7 @@ use super::{
     MASTERS,
     reviews::{AccessDecision, Gate, ReviewLimits, Reviews},
 };
-use crate::model::{AuthError, Attributes, User};
+use crate::model::{Attributes, AuthError, User};
 
 /// Bytes of what the client chooses in a question from which on its answer is not kept, so that nobody fills the memory with
 /// long names (`maxControlledAttrCacheSize` in `plugin/pkg/authorizer/webhook` of k8s.io/apiserver).
@@ -66,7 +66,8 @@ struct Delegated {
 impl Authorizer {
     /// Authorization as the cluster does it.
     pub fn delegated(reviews: Arc<dyn Reviews>, options: AuthorizationOptions) -> Self {
-        let AuthorizationOptions { always_allow_paths, allowed_for, denied_for, kept_answers, reviews: limits } = options;
+        let AuthorizationOptions { always_allow_paths, allowed_for, denied_for, kept_answers, reviews: limits } =
+            options;
         let answers = Cache::builder()
             .max_capacity(kept_answers)
             .eviction_policy(EvictionPolicy::lru())
@@ -112,7 +113,9 @@ impl Delegated {
         } else {
             ask.await.map_err(Arc::new)
         };
-        outcome.map_err(|error| AuthError::Unavailable(format!("whether `{}` may do this could not be asked: {error}", user.name)))
+        outcome.map_err(|error| {
+            AuthError::Unavailable(format!("whether `{}` may do this could not be asked: {error}", user.name))
+        })
     }
 }
 
@@ -180,7 +183,12 @@ struct Lifetimes {
 }
 
 impl Expiry<OwnedQuestion, Answer> for Lifetimes {
-    fn expire_after_create(&self, _question: &OwnedQuestion, answer: &Answer, _created_at: Instant) -> Option<Duration> {
+    fn expire_after_create(
+        &self,
+        _question: &OwnedQuestion,
+        answer: &Answer,
+        _created_at: Instant,
+    ) -> Option<Duration> {
         Some(match answer {
             Answer::Allowed => self.allowed,
             Answer::Denied(_) => self.denied,

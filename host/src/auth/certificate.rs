@@ -104,8 +104,9 @@ impl Chain<'_> {
             return Err("no valid CA is configured that could vouch for the certificate".into());
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|error| error.to_string())?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| error.to_string())?;
         let intermediates: Vec<_> = self.intermediates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
         verifier
             .verify_client_cert(&CertificateDer::from(self.leaf), &intermediates, self.now)
@@ -134,7 +135,10 @@ fn common_name(certificate: &X509Certificate<'_>) -> Result<String, Arc<str>> {
     Ok(texts(certificate.subject(), X509Name::iter_common_name)?.pop().unwrap_or_default())
 }
 
-fn texts<'a, Attributes>(name: &'a X509Name<'a>, select: impl Fn(&'a X509Name<'a>) -> Attributes) -> Result<Vec<String>, Arc<str>>
+fn texts<'a, Attributes>(
+    name: &'a X509Name<'a>,
+    select: impl Fn(&'a X509Name<'a>) -> Attributes,
+) -> Result<Vec<String>, Arc<str>>
 where
     Attributes: Iterator<Item = &'a x509_parser::x509::AttributeTypeAndValue<'a>>,
 {
@@ -167,7 +171,8 @@ mod tests {
         client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         client.not_before = (SystemTime::now() - DAY).into();
         client.not_after = (SystemTime::now() + life).into();
-        let certificate = client.signed_by(&KeyPair::generate().unwrap(), &Issuer::new(authority, authority_key)).unwrap();
+        let certificate =
+            client.signed_by(&KeyPair::generate().unwrap(), &Issuer::new(authority, authority_key)).unwrap();
         (pem, certificate.der().to_vec())
     }
 
@@ -180,7 +185,8 @@ mod tests {
         for (authority_life, life) in [(30 * DAY, DAY), (DAY, 30 * DAY)] {
             let (pem, leaf) = issue(authority_life, life);
             let connection = Connection { peer_certificates: vec![leaf], ..Connection::default() };
-            let trust = Trust::new(TrustInputs { client_ca: Some(pem.into_bytes()), ..TrustInputs::default() }).unwrap();
+            let trust =
+                Trust::new(TrustInputs { client_ca: Some(pem.into_bytes()), ..TrustInputs::default() }).unwrap();
             let first = verdict(&connection, &trust.load(), at(Duration::ZERO)).unwrap();
             assert_eq!(first.client.as_ref().unwrap().name, "jane");
             assert_eq!(first.client.as_ref().unwrap().groups, ["shop"]);

@@ -121,7 +121,9 @@ impl ClusterConfig {
     fn see(&mut self, config_map: &ConfigMap) {
         match TrustInputs::from_config_map(&config_map.data.clone().unwrap_or_default()) {
             Ok(inputs) => self.cluster = inputs,
-            Err(error) => tracing::warn!(%error, "ConfigMap {NAMESPACE}/{NAME} makes no sense; what it last said stays in force"),
+            Err(error) => {
+                tracing::warn!(%error, "ConfigMap {NAMESPACE}/{NAME} makes no sense; what it last said stays in force")
+            }
         }
     }
 
@@ -133,7 +135,10 @@ impl ClusterConfig {
         match updated {
             Ok(true) => tracing::info!("whom to trust has changed; certificates are verified anew"),
             Ok(false) => {}
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "whom to trust cannot be updated; it stays as it was"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "whom to trust cannot be updated; it stays as it was"
+            ),
         }
     }
 }
@@ -143,11 +148,15 @@ async fn look_up(sources: &Sources) -> Result<TrustInputs, ClusterConfigError> {
     let api = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
     match timeout(LOOKUP_TIMEOUT, api.get_opt(NAME)).await {
         Ok(Ok(Some(config_map))) => return Ok(TrustInputs::from_config_map(&config_map.data.unwrap_or_default())?),
-        Ok(Ok(None)) => tracing::warn!("ConfigMap {NAMESPACE}/{NAME} does not exist yet; until it does, client certificates prove nothing"),
+        Ok(Ok(None)) => tracing::warn!(
+            "ConfigMap {NAMESPACE}/{NAME} does not exist yet; until it does, client certificates prove nothing"
+        ),
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() && !sources.tolerate_lookup_failure => {
             return Err(ClusterConfigError::Forbidden(status.message));
         }
-        Ok(Err(error)) => tracing::warn!(%error, "ConfigMap {NAMESPACE}/{NAME} cannot be read yet; until it can, client certificates prove nothing"),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "ConfigMap {NAMESPACE}/{NAME} cannot be read yet; until it can, client certificates prove nothing")
+        }
         Err(_) => tracing::warn!("the API server did not answer yet; until it does, client certificates prove nothing"),
     }
     Ok(TrustInputs::default())
@@ -160,7 +169,14 @@ async fn effective(sources: &Sources, cluster: &TrustInputs) -> Result<TrustInpu
         inputs.client_ca = Some(read(path).await?);
     }
     if let Some(flags) = &sources.front_proxy {
-        let FrontProxyFlags { ca_file, allowed_names, username_headers, uid_headers, group_headers, extra_header_prefixes } = flags.clone();
+        let FrontProxyFlags {
+            ca_file,
+            allowed_names,
+            username_headers,
+            uid_headers,
+            group_headers,
+            extra_header_prefixes,
+        } = flags.clone();
         inputs = TrustInputs {
             client_ca: inputs.client_ca,
             front_proxy_ca: Some(read(&ca_file).await?),

@@ -74,13 +74,15 @@ mod tests {
     }
 
     fn headers(lines: &[(&'static str, &[u8])]) -> HeaderMap {
-        lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap())).collect::<Vec<_>>().into_iter().fold(
-            HeaderMap::new(),
-            |mut map, (name, value)| {
+        lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap()))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
                 map.append(name, value);
                 map
-            },
-        )
+            })
     }
 
     #[test]

@@ -85,15 +85,21 @@ impl Reviews for KubeReviews {
         let review =
             TokenReview { spec: TokenReviewSpec { audiences, token: token.to_owned() }, ..TokenReview::default() };
         let answer = Api::<TokenReview>::all(self.client.clone()).create(&PostParams::default(), &review).await;
-        let status = answer.map_err(|error| failure("tokenreviews.authentication.k8s.io", error))?.status.unwrap_or_default();
+        let status =
+            answer.map_err(|error| failure("tokenreviews.authentication.k8s.io", error))?.status.unwrap_or_default();
         if status.authenticated != Some(true) {
             let reason = status.error.filter(|error| !error.is_empty());
-            return Ok(TokenVerdict::Invalid(reason.unwrap_or_else(|| "the API server does not know the token".to_owned())));
+            return Ok(TokenVerdict::Invalid(
+                reason.unwrap_or_else(|| "the API server does not know the token".to_owned()),
+            ));
         }
         // An API server that answers without audiences did not look at them (TokenReviewStatus in authentication.k8s.io/v1).
         let meant_for = status.audiences.unwrap_or_default();
         if !self.audiences.is_empty() && !self.audiences.iter().any(|audience| meant_for.contains(audience)) {
-            return Ok(TokenVerdict::Invalid(format!("the token is for the audiences {meant_for:?}, not for {:?}", self.audiences)));
+            return Ok(TokenVerdict::Invalid(format!(
+                "the token is for the audiences {meant_for:?}, not for {:?}",
+                self.audiences
+            )));
         }
         let user = status.user.unwrap_or_default();
         let name = user.username.unwrap_or_default();
@@ -142,7 +148,10 @@ fn reviewed_resource(resource: &ResourceAttributes) -> ReviewedResource {
     ReviewedResource {
         field_selector: None,
         group: some(&resource.group),
-        label_selector: resource.label_selector.as_ref().and_then(|selector| reviewed_selector(selector.requirements())),
+        label_selector: resource
+            .label_selector
+            .as_ref()
+            .and_then(|selector| reviewed_selector(selector.requirements())),
         name: some(&resource.name),
         namespace: some(&resource.namespace),
         resource: some(&resource.resource),
@@ -275,6 +284,9 @@ fn closed() -> ReviewError {
 }
 
 fn too_late(limit: Duration) -> ReviewError {
-    let message = format!("the API server gave no answer within {} seconds; check that the adapter can reach it", limit.as_secs());
+    let message = format!(
+        "the API server gave no answer within {} seconds; check that the adapter can reach it",
+        limit.as_secs()
+    );
     ReviewError { message, retryable: false, retry_after: None }
 }

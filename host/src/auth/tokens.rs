@@ -33,11 +33,15 @@ const CAPACITY: u64 = 4096;
 
 impl Tokens {
     pub(super) fn new(reviews: Arc<dyn Reviews>, limits: &ReviewLimits, lifetimes: Lifetimes) -> Self {
-        let verdicts =
-            Cache::builder().max_capacity(CAPACITY).eviction_policy(EvictionPolicy::lru()).expire_after(lifetimes).build();
+        let verdicts = Cache::builder()
+            .max_capacity(CAPACITY)
+            .eviction_policy(EvictionPolicy::lru())
+            .expire_after(lifetimes)
+            .build();
         let secret: [u8; 32] = rand::random();
         // HMAC takes keys of any length; the fallback exists because the signature says otherwise.
-        let hash = Hmac::new_from_slice(&secret).unwrap_or_else(|_| Hmac::new(&hmac::digest::Key::<Hmac<Sha256>>::default()));
+        let hash =
+            Hmac::new_from_slice(&secret).unwrap_or_else(|_| Hmac::new(&hmac::digest::Key::<Hmac<Sha256>>::default()));
         Self { reviews, gate: Gate::new(limits), verdicts, hash }
     }
 
@@ -52,7 +56,12 @@ impl Tokens {
 }
 
 impl Expiry<[u8; 32], Arc<TokenVerdict>> for Lifetimes {
-    fn expire_after_create(&self, _key: &[u8; 32], verdict: &Arc<TokenVerdict>, _created_at: Instant) -> Option<Duration> {
+    fn expire_after_create(
+        &self,
+        _key: &[u8; 32],
+        verdict: &Arc<TokenVerdict>,
+        _created_at: Instant,
+    ) -> Option<Duration> {
         Some(match **verdict {
             TokenVerdict::Valid(_) => self.valid,
             TokenVerdict::Invalid(_) => self.invalid,

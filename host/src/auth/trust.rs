@@ -65,7 +65,8 @@ impl TrustInputs {
     /// Reads `kube-system/extension-apiserver-authentication`, as
     /// `pkg/controlplane/controller/clusterauthenticationtrust` of Kubernetes writes it. Absent and empty keys are empty lists.
     pub fn from_config_map(data: &BTreeMap<String, String>) -> Result<Self, InvalidTrust> {
-        let bundle = |key: &str| data.get(key).filter(|text| !text.trim().is_empty()).map(|text| text.clone().into_bytes());
+        let bundle =
+            |key: &str| data.get(key).filter(|text| !text.trim().is_empty()).map(|text| text.clone().into_bytes());
         let list = |key: &'static str| match data.get(key).filter(|text| !text.trim().is_empty()) {
             None => Ok(Vec::new()),
             Some(text) => serde_json::from_str::<Vec<String>>(text).map_err(|_| InvalidTrust::List { key }),
@@ -137,7 +138,11 @@ impl TrustConfig {
                 username: header_names(&inputs.username_headers)?,
                 uid: header_names(&inputs.uid_headers)?,
                 group: header_names(&inputs.group_headers)?,
-                extra_prefixes: inputs.extra_header_prefixes.iter().map(|prefix| prefix.trim().to_ascii_lowercase()).collect(),
+                extra_prefixes: inputs
+                    .extra_header_prefixes
+                    .iter()
+                    .map(|prefix| prefix.trim().to_ascii_lowercase())
+                    .collect(),
             },
         })
     }
@@ -154,7 +159,8 @@ pub(super) struct IdentityHeaders {
 }
 
 fn header_names(names: &[String]) -> Result<Vec<HeaderName>, InvalidTrust> {
-    let parse = |name: &String| HeaderName::try_from(name.trim()).map_err(|_| InvalidTrust::Header { name: name.clone() });
+    let parse =
+        |name: &String| HeaderName::try_from(name.trim()).map_err(|_| InvalidTrust::Header { name: name.clone() });
     names.iter().map(parse).collect()
 }
 
@@ -174,8 +180,9 @@ pub(super) struct Authority {
 impl Authorities {
     fn new(bundle: Option<&[u8]>, source_name: &'static str) -> Result<Self, InvalidTrust> {
         let Some(bundle) = bundle else { return Ok(Self::default()) };
-        let certificates: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(bundle).collect::<Result<_, _>>().map_err(|_| InvalidTrust::Bundle { source_name })?;
+        let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(bundle)
+            .collect::<Result<_, _>>()
+            .map_err(|_| InvalidTrust::Bundle { source_name })?;
         if certificates.is_empty() {
             return Err(InvalidTrust::Bundle { source_name });
         }
@@ -243,7 +250,10 @@ mod tests {
         for bad in [
             TrustInputs { client_ca: Some(b"garbage".to_vec()), ..good.clone() },
             TrustInputs { front_proxy_ca: Some(truncated.into_bytes()), ..good.clone() },
-            TrustInputs { front_proxy_ca: Some(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec()), ..good.clone() },
+            TrustInputs {
+                front_proxy_ca: Some(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec()),
+                ..good.clone()
+            },
             TrustInputs { username_headers: vec!["no header".to_owned()], ..good.clone() },
         ] {
             assert!(trust.update(bad.clone()).is_err(), "{bad:?}");

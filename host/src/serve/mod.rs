@@ -110,7 +110,8 @@ where
         let tracker = TaskTracker::new();
         let places = Arc::new(Semaphore::new(limits.connections));
         let drain = limits.drain;
-        let per_connection = Arc::new(PerConnection { tls: TlsAcceptor::from(tls), http: protocol(&limits), service, limits });
+        let per_connection =
+            Arc::new(PerConnection { tls: TlsAcceptor::from(tls), http: protocol(&limits), service, limits });
         while let Some((stream, place)) = next_client(&listener, &places, &shutdown).await {
             let (per_connection, shutdown, cut) = (per_connection.clone(), shutdown.clone(), cut.clone());
             tracker.spawn(async move {
@@ -124,7 +125,10 @@ where
         drop(listener);
         tracker.close();
         if timeout(drain, tracker.wait()).await.is_err() {
-            tracing::warn!(connections = tracker.len(), "requests were still under way after the drain time; cutting their connections");
+            tracing::warn!(
+                connections = tracker.len(),
+                "requests were still under way after the drain time; cutting their connections"
+            );
             cut.cancel();
             tracker.wait().await;
         }
@@ -200,7 +204,8 @@ where
             Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => return tracing::debug!("TLS handshake took too long"),
         };
-        let connection = Arc::new(Connection { peer_certificates: peer_certificates(&stream), ..Connection::default() });
+        let connection =
+            Arc::new(Connection { peer_certificates: peer_certificates(&stream), ..Connection::default() });
         let activity = Arc::new(Activity::new());
         let service = self.service.clone();
         let answer = service_fn(|mut request: Request<Incoming>| {
@@ -263,7 +268,11 @@ impl Activity {
         async move {
             loop {
                 let busy = self.under_way.load(Ordering::Acquire) > 0;
-                let last = if busy { Instant::now() } else { self.since + Duration::from_millis(self.last.load(Ordering::Acquire)) };
+                let last = if busy {
+                    Instant::now()
+                } else {
+                    self.since + Duration::from_millis(self.last.load(Ordering::Acquire))
+                };
                 let end = last + limit;
                 if !busy && end <= Instant::now() {
                     return;

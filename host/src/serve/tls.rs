@@ -24,7 +24,9 @@ pub enum UnusableCertificate {
     #[error("the certificate chain is not PEM; write one or more `BEGIN CERTIFICATE` blocks, the server's own first")]
     Chain(#[source] rustls::pki_types::pem::Error),
     /// The chain has no certificate.
-    #[error("the certificate chain holds no certificate; write one or more `BEGIN CERTIFICATE` blocks, the server's own first")]
+    #[error(
+        "the certificate chain holds no certificate; write one or more `BEGIN CERTIFICATE` blocks, the server's own first"
+    )]
     NoCertificate,
     /// The key is no PEM.
     #[error("the private key is not PEM; write one `BEGIN PRIVATE KEY` block")]
@@ -49,7 +51,8 @@ impl ServingCertificate {
             return Err(UnusableCertificate::NoCertificate);
         }
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(UnusableCertificate::Key)?;
-        let pair = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(UnusableCertificate::Pair)?;
+        let pair =
+            CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(UnusableCertificate::Pair)?;
         self.current.store(Some(Arc::new(pair)));
         Ok(())
     }
@@ -144,7 +147,9 @@ mod tests {
         certificate.replace(chain.as_bytes(), key.as_bytes()).unwrap();
         let served = certificate.leaf();
         let (_, other_key) = pair("second.example");
-        for (chain, key) in [("", key.as_str()), ("garbage", &key), (&chain, ""), (&chain, "garbage"), (&chain, &other_key)] {
+        for (chain, key) in
+            [("", key.as_str()), ("garbage", &key), (&chain, ""), (&chain, "garbage"), (&chain, &other_key)]
+        {
             assert!(certificate.replace(chain.as_bytes(), key.as_bytes()).is_err(), "{chain} {key}");
         }
         assert_eq!(certificate.leaf(), served);
