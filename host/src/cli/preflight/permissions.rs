@@ -166,10 +166,10 @@ pub(super) async fn ask(
     let questions: Vec<_> = RULES.iter().flat_map(|rule| questions(rule, installation)).collect();
     let asked = questions.len();
     let answers: Vec<Option<Missing>> = stream::iter(questions)
-        .map(|(rule, attributes)| async move {
+        .map(|(Rule { without, granted_by, .. }, attributes)| async move {
             let what = describe(&attributes);
             let allowed = is_allowed(client, installation, for_itself, attributes).await?;
-            Ok::<_, kube::Error>((!allowed).then_some(Missing { what, without: rule.without, granted_by: rule.granted_by }))
+            Ok::<_, kube::Error>((!allowed).then_some(Missing { what, without, granted_by }))
         })
         .buffered(CONCURRENCY)
         .try_collect()
