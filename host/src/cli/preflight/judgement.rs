@@ -47,7 +47,13 @@ pub(super) fn judge(
     let unavailable = api_services.iter().filter_map(unavailable);
     let split = SERVED.iter().filter_map(|(group, component)| split(group, component, api_services));
     let missing = permissions.into_iter().flat_map(|permissions| &permissions.missing).map(|missing| Finding {
-        problem: format!("{} may not {}: {}", installation.user(), missing.what, missing.without),
+        problem: format!(
+            "{} may not {} {}: {}",
+            installation.user(),
+            missing.verbs.join(", "),
+            missing.object,
+            missing.without
+        ),
         remedy: format!("apply {}, or grant it as that file does", missing.granted_by),
     });
     takeovers.chain(unavailable).chain(split).chain(missing).collect()

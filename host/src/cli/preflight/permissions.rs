@@ -19,7 +19,7 @@ const CONCURRENCY: usize = 8;
 pub struct Permissions {
     /// How many questions were asked.
     pub asked: usize,
-    /// Those answered with no, in the order of the manifests.
+    /// Those answered with no, by object, in the order of the manifests.
     pub missing: Vec<Missing>,
 }
 
@@ -27,8 +27,10 @@ pub struct Permissions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Missing {
-    /// As in `list pods` or `get configmaps extension-apiserver-authentication in kube-system`.
-    pub what: String,
+    /// As in `get`, `list`.
+    pub verbs: Vec<String>,
+    /// As in `pods` or `configmaps extension-apiserver-authentication in kube-system`.
+    pub object: String,
     /// What does not work without it.
     pub without: &'static str,
     /// The manifest that grants it.
@@ -167,14 +169,23 @@ pub(super) async fn ask(
     let asked = questions.len();
     let answers: Vec<Option<Missing>> = stream::iter(questions)
         .map(|(Rule { without, granted_by, .. }, attributes)| async move {
-            let what = describe(&attributes);
+            let (verbs, object) = (attributes.verb.iter().cloned().collect(), describe(&attributes));
             let allowed = is_allowed(client, installation, for_itself, attributes).await?;
-            Ok::<_, kube::Error>((!allowed).then_some(Missing { what, without, granted_by }))
+            Ok::<_, kube::Error>((!allowed).then_some(Missing { verbs, object, without, granted_by }))
         })
         .buffered(CONCURRENCY)
         .try_collect()
         .await?;
-    Ok(Permissions { asked, missing: answers.into_iter().flatten().collect() })
+    let mut missing: Vec<Missing> = Vec::new();
+    for answer in answers.into_iter().flatten() {
+        match missing.last_mut() {
+            Some(last) if (&last.object, last.without) == (&answer.object, answer.without) => {
+                last.verbs.extend(answer.verbs);
+            }
+            _ => missing.push(answer),
+        }
+    }
+    Ok(Permissions { asked, missing })
 }
 
 fn questions<'a>(rule: &'a Rule, installation: &Installation) -> Vec<(&'a Rule, ResourceAttributes)> {
@@ -228,10 +239,9 @@ async fn is_allowed(
     Ok(status.is_some_and(|status| status.allowed))
 }
 
-/// As in `patch apiservices.apiregistration.k8s.io v1beta1.custom.metrics.k8s.io`.
+/// As in `apiservices.apiregistration.k8s.io v1beta1.custom.metrics.k8s.io`.
 fn describe(attributes: &ResourceAttributes) -> String {
-    let part = |part: &Option<String>| part.clone().unwrap_or_default();
-    let mut words = format!("{} {}", part(&attributes.verb), part(&attributes.resource));
+    let mut words = attributes.resource.clone().unwrap_or_default();
     for (separator, value) in [(".", &attributes.group), (" ", &attributes.name), (" in ", &attributes.namespace)] {
         if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
             words.push_str(separator);

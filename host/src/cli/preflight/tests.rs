@@ -236,20 +236,25 @@ async fn after_a_good_install_there_is_nothing_to_say() {
 
 #[tokio::test]
 async fn a_missing_right_is_named_with_the_manifest_that_grants_it() {
-    let (client, _) = Cluster { denied: vec![("list", "pods"), ("patch", "apiservices")], ..installed() }.serve();
+    let (client, _) =
+        Cluster { denied: vec![("list", "pods"), ("watch", "pods"), ("patch", "apiservices")], ..installed() }.serve();
     let report = inspect(&client, here()).await.unwrap();
     assert_eq!(report.outcome().exit_code(), 1);
     let problems: Vec<_> = report.findings.iter().map(|finding| finding.problem.as_str()).collect();
     let user = "system:serviceaccount:wasm-metrics-adapter:wasm-metrics-adapter";
     assert_eq!(
         problems.first(),
-        Some(&format!("{user} may not list pods: selectors of this kind of object cannot be resolved").as_str())
+        Some(&format!("{user} may not list, watch pods: selectors of this kind of object cannot be resolved").as_str())
     );
-    assert_eq!(problems.len(), 4, "one verb of pods, and one of each of three APIServices: {problems:?}");
+    assert_eq!(
+        problems.len(),
+        4,
+        "two verbs of pods are one finding, and each of three APIServices is one: {problems:?}"
+    );
     assert!(report.findings.iter().all(|finding| finding.remedy.contains("deploy/base/rbac-adapter.yaml")));
     let permissions = report.permissions.as_ref().unwrap();
     let granted =
-        format!("  {} of {} granted; the others are among the findings", permissions.asked - 4, permissions.asked);
+        format!("  {} of {} granted; the others are among the findings", permissions.asked - 5, permissions.asked);
     assert!(text_of(&report).contains(&granted));
 }
 
@@ -257,10 +262,15 @@ async fn a_missing_right_is_named_with_the_manifest_that_grants_it() {
 async fn the_adapter_itself_asks_for_itself() {
     let asker = "system:serviceaccount:wasm-metrics-adapter:wasm-metrics-adapter";
     let denied = vec![("create", "subjectaccessreviews")];
-    let (client, calls) = Cluster { asker, denied, ..installed() }.serve();
+    let forbidden =
+        vec!["/api/v1/namespaces/wasm-metrics-adapter/serviceaccounts", "/apis/authorization.k8s.io/v1/subject"];
+    let (client, calls) = Cluster { asker, denied, forbidden, ..installed() }.serve();
     let report = inspect(&client, here()).await.unwrap();
-    let missing: Vec<_> = report.permissions.unwrap().missing.into_iter().map(|missing| missing.what).collect();
-    assert_eq!(missing, ["create subjectaccessreviews.authorization.k8s.io"]);
+    let missing: Vec<_> = report.permissions.unwrap().missing.into_iter().map(|missing| missing.object).collect();
+    assert_eq!(
+        (missing, report.unanswered),
+        (vec!["subjectaccessreviews.authorization.k8s.io".to_owned()], Vec::new())
+    );
     let calls = calls.lock().unwrap();
     assert!(!calls.iter().any(|(_, path, _)| path.contains("/subjectaccessreviews")));
 }

@@ -72,7 +72,8 @@ fn print_permissions(report: &Report, output: &mut impl io::Write) -> io::Result
     match &report.permissions {
         Some(Permissions { asked, missing }) if missing.is_empty() => writeln!(output, "  all {asked} granted"),
         Some(Permissions { asked, missing }) => {
-            writeln!(output, "  {} of {asked} granted; the others are among the findings", asked - missing.len())
+            let missing: usize = missing.iter().map(|missing| missing.verbs.len()).sum();
+            writeln!(output, "  {} of {asked} granted; the others are among the findings", asked - missing)
         }
         None if report.installed == Some(false) => {
             writeln!(output, "  not installed yet: ask again after `kubectl apply -k deploy/base`")
