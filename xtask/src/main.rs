@@ -1,6 +1,9 @@
 //! The project's own commands, the same for people and for CI: `cargo xtask COMMAND`. Each command is a module with a
 //! `run`; this file only chooses one and never does work itself.
 
+mod check;
+mod control_plane;
+mod e2e;
 mod guests;
 mod shell;
 mod toolchain;
@@ -14,6 +17,11 @@ The project's own commands.
 Usage: cargo xtask COMMAND [OPTIONS]
 
 Commands:
+  e2e      run the end-to-end suite against a real control plane, two replicas of the adapter and real plugins
+  check    formatting, lints, documentation, dependency policy and manifests, as CI checks them
+  deny     the dependency policy alone, by cargo-deny where it is installed
+  control-plane build|up
+           build a Kubernetes control plane for this machine, or start one
   guests   build every plugin and every test guest into target/guests/NAME.wasm
   wit      check that bindings generators for Rust, C and Go accept the WIT package, and that released WIT is unchanged
            --bless  record the present WIT files as those of an unreleased track
@@ -37,6 +45,10 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<()> {
         anyhow::bail!("no command given\n\n{HELP}");
     };
     match command.as_str() {
+        "e2e" => e2e::run(options),
+        "check" => check::run(options),
+        "deny" => check::deny(options),
+        "control-plane" => control_plane::run(options),
         "guests" => guests::run(options),
         "wit" => wit::run(options),
         "help" | "--help" | "-h" => {
