@@ -1,0 +1,1 @@
+//! Which plugin answers which metric.
