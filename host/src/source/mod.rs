@@ -1,12 +1,27 @@
 //! Where plugins come from: labelled ConfigMaps of a cluster, or a folder. A source watches and reads; it never compiles, decodes
 //! or decides, and never writes to what it watches.
 
+pub mod configmap;
+pub mod directory;
+mod object;
+pub mod report;
+
+#[cfg(test)]
+mod fake_api;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::model::PluginId;
+
+/// Marks a ConfigMap as a plugin, if it is `true`.
+pub const PLUGIN_LABEL: &str = "wasm-metrics-adapter.io/plugin";
+/// Marks a ConfigMap as a part of the component of the plugin that it names.
+pub const PART_LABEL: &str = "wasm-metrics-adapter.io/part-of";
+/// Marks a Secret as a credential, if it is `true`.
+pub const CREDENTIAL_LABEL: &str = "wasm-metrics-adapter.io/credential";
 
 /// What happened to the plugins, in order. Events may repeat; the last one of a plugin holds.
 #[derive(Debug, Clone)]
