@@ -19,7 +19,7 @@ const CODE_KEYS: [(&str, Form); 3] =
 /// Code as it came.
 #[derive(Debug)]
 pub(super) struct Packed {
-    /// The key, or the parts in words; for messages.
+    /// The key in quotes, or the parts in words; for messages.
     pub(super) name: String,
     /// The digest that the component must have.
     pub(super) sha256: Option<String>,
@@ -53,7 +53,7 @@ pub(super) async fn gather(
     let inline = CODE_KEYS.into_iter().find_map(|(key, form)| Some((key, form, raw.code.get(key)?)));
     match (places.len(), inline, parts) {
         (1, Some((key, form, bytes)), None) => {
-            Ok(Packed { name: key.to_owned(), sha256: None, promised: Some(form), bytes: bytes.clone() })
+            Ok(Packed { name: format!("`{key}`"), sha256: None, promised: Some(form), bytes: bytes.clone() })
         }
         (1, None, Some(parts)) => {
             let bytes = joined(raw, parts, dependencies).await?;
@@ -90,12 +90,11 @@ async fn joined(raw: &RawPlugin, parts: &Parts, dependencies: &dyn Dependencies)
     let namespace = &raw.id.namespace;
     let mut bytes = BytesMut::new();
     for name in &parts.names {
-        let part = dependencies.part(namespace, name).await.map_err(|source| {
+        let part = dependencies.part(namespace, name).await.map_err(|cause| {
             let dependency = Dependency::Part { namespace: namespace.clone(), name: name.clone() };
-            BundleError::unreadable(dependency, source)
+            BundleError::unreadable(dependency, cause)
         })?;
-        let refuse =
-            |why: String| BundleError::Part { namespace: namespace.clone(), name: name.clone(), why };
+        let refuse = |why: String| BundleError::Part { namespace: namespace.clone(), name: name.clone(), why };
         if part.part_of.as_deref() != Some(&raw.id.name) {
             return Err(refuse(format!("label it `{PART_LABEL}: {}`", raw.id.name)));
         }

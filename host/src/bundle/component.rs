@@ -1,5 +1,5 @@
-//! What a component is, by its imports and exports, and what other bytes look like. Only names are read: whether the component is
-//! valid, compiling tells.
+//! What a component is, by its imports and exports, and what other bytes look like. Only names are read: whether the
+//! component is valid, compiling tells.
 
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload};
 
@@ -32,19 +32,25 @@ pub enum ComponentError {
     #[error("not a WebAssembly component but {0}; give the bytes of a component")]
     NotWasm(String),
     /// A module, not yet a component.
-    #[error("a core module, not a component; make a component of it (wasm-tools component new), or build for the target wasm32-wasip2")]
+    #[error(
+        "a core module, not a component; make a component of it (wasm-tools component new), or build for the target wasm32-wasip2"
+    )]
     CoreModule,
     /// A broken component.
     #[error("a damaged WebAssembly component ({0}); build or copy it again")]
     Damaged(String),
     /// Another version of the contract.
-    #[error("it was built for `{name}`, and this adapter speaks version 0.1 of {PACKAGE}; build it with the 0.1 release of the guest SDK or WIT, or use another release of the adapter")]
+    #[error(
+        "it was built for `{name}`, and this adapter speaks version 0.1 of {PACKAGE}; build it with the 0.1 release of the guest SDK or WIT, or use another release of the adapter"
+    )]
     OtherVersion {
         /// The import or export.
         name: String,
     },
     /// An import that nothing gives.
-    #[error("it imports {names}, which the adapter does not have; it gives the interfaces config, http, log, objects and state of {PACKAGE}@0.1.0, and WASI 0.2")]
+    #[error(
+        "it imports {names}, which the adapter does not have; it gives the interfaces config, http, log, objects and state of {PACKAGE}@0.1.0, and WASI 0.2"
+    )]
     UnknownImports {
         /// The imports, quoted.
         names: String,
@@ -64,7 +70,8 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Interfaces, ComponentError> {
         [0, b'a', b's', b'm', ..] => {}
         _ => return Err(ComponentError::NotWasm(looks_like(bytes))),
     }
-    let Names { imports, exports } = names(bytes).map_err(|error| ComponentError::Damaged(error.message().to_owned()))?;
+    let Names { imports, exports } =
+        names(bytes).map_err(|error| ComponentError::Damaged(error.message().to_owned()))?;
     let mut unknown = Vec::new();
     for import in &imports {
         match Interface::of(import) {
@@ -135,7 +142,8 @@ fn unknown_bytes(start: &[u8]) -> String {
     }
 }
 
-/// The names of a component's own imports and exports, not those of components within it. Types are left out: they bind nothing.
+/// The names of a component's own imports and exports, not those of components within it. Types are left out: they bind
+/// nothing.
 struct Names<'a> {
     imports: Vec<&'a str>,
     exports: Vec<&'a str>,

@@ -1,5 +1,6 @@
-//! Whether a Secret may be used. Whoever writes plugins names Secrets; whoever owns a Secret consents on the Secret itself, to one
-//! origin at a time. Refused is everything without that consent, and every key of the cluster or the adapter in spite of it.
+//! Whether a Secret may be used. Whoever writes plugins names Secrets; whoever owns a Secret consents on the Secret
+//! itself, to one origin at a time. Refused is everything without that consent, and every key of the cluster or the
+//! adapter in spite of it.
 
 use http::HeaderName;
 use zeroize::Zeroizing;
@@ -14,7 +15,8 @@ use super::{BundleError, Grants};
 
 const ORIGINS_ANNOTATION: &str = "wasm-metrics-adapter.io/allowed-origins";
 
-/// Types of Secrets that hold keys of the cluster (`pkg/apis/core/types.go` of Kubernetes), not credentials of a backend.
+/// Types of Secrets that hold keys of the cluster (`pkg/apis/core/types.go` of Kubernetes), not credentials of a
+/// backend.
 const REFUSED_TYPES: [&str; 7] = [
     "bootstrap.kubernetes.io/token",
     "helm.sh/release.v1",
@@ -60,13 +62,17 @@ impl std::fmt::Debug for SecretValue {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretRefused {
     /// The adapter's own.
-    #[error("Secret {name} is the adapter's own and no plugin's credential; put the backend's credential into a Secret of its own")]
+    #[error(
+        "Secret {name} is the adapter's own and no plugin's credential; put the backend's credential into a Secret of its own"
+    )]
     Own {
         /// Namespace and name.
         name: String,
     },
     /// A key of the cluster.
-    #[error("Secret {name} is of type {kind}, which is never a plugin's credential; put the backend's credential into a Secret of type Opaque")]
+    #[error(
+        "Secret {name} is of type {kind}, which is never a plugin's credential; put the backend's credential into a Secret of type Opaque"
+    )]
     Type {
         /// Namespace and name.
         name: String,
@@ -74,13 +80,17 @@ pub enum SecretRefused {
         kind: String,
     },
     /// Not labelled.
-    #[error("Secret {name} is not labelled as a credential; to let plugins of its namespace use it, add the label `{CREDENTIAL_LABEL}: \"true\"`")]
+    #[error(
+        "Secret {name} is not labelled as a credential; to let plugins of its namespace use it, add the label `{CREDENTIAL_LABEL}: \"true\"`"
+    )]
     NotLabelled {
         /// Namespace and name.
         name: String,
     },
     /// An origin that the Secret does not name.
-    #[error("Secret {name} does not consent to be sent to {origin} (it allows: {allowed}); add the origin to its annotation, as in `{ORIGINS_ANNOTATION}: \"{origin}\"`")]
+    #[error(
+        "Secret {name} does not consent to be sent to {origin} (it allows: {allowed}); add the origin to its annotation, as in `{ORIGINS_ANNOTATION}: \"{origin}\"`"
+    )]
     Origin {
         /// Namespace and name.
         name: String,
@@ -90,7 +100,9 @@ pub enum SecretRefused {
         allowed: String,
     },
     /// An origin in plugin.yaml that is none.
-    #[error("the credential that uses Secret {name} is for `{origin}`, which is no origin; write scheme and host, and the port if it is not the scheme's own, as in `https://mq.example.com:8443`")]
+    #[error(
+        "the credential that uses Secret {name} is for `{origin}`, which is no origin; write scheme and host, and the port if it is not the scheme's own, as in `https://mq.example.com:8443`"
+    )]
     NotAnOrigin {
         /// Namespace and name.
         name: String,
@@ -98,7 +110,9 @@ pub enum SecretRefused {
         origin: String,
     },
     /// A key that the Secret does not have.
-    #[error("Secret {name} has no key `{key}` (it has: {keys}); correct the key in plugin.yaml or add it to the Secret")]
+    #[error(
+        "Secret {name} has no key `{key}` (it has: {keys}); correct the key in plugin.yaml or add it to the Secret"
+    )]
     NoKey {
         /// Namespace and name.
         name: String,
@@ -108,7 +122,9 @@ pub enum SecretRefused {
         keys: String,
     },
     /// A value that no header can carry.
-    #[error("key `{key}` of Secret {name} can't be sent in a header: it is empty, longer than 8 KiB, or holds other than printable ASCII; write the bare token into it")]
+    #[error(
+        "key `{key}` of Secret {name} can't be sent in a header: it is empty, longer than 8 KiB, or holds other than printable ASCII; write the bare token into it"
+    )]
     NotAHeaderValue {
         /// Namespace and name.
         name: String,
@@ -129,15 +145,15 @@ pub(super) async fn resolve(
         let dependency = Dependency::Secret { namespace: id.namespace.clone(), name: request.secret.clone() };
         let name = format!("{}/{}", id.namespace, request.secret);
         if grants.own_secrets.contains(&(id.namespace.clone(), request.secret.clone())) {
-            return Err(BundleError::Secret { dependency, source: SecretRefused::Own { name } });
+            return Err(BundleError::Secret { dependency, cause: Box::new(SecretRefused::Own { name }) });
         }
         let secret = match dependencies.secret(&id.namespace, &request.secret).await {
             Ok(secret) => secret,
-            Err(source) => return Err(BundleError::unreadable(dependency, source)),
+            Err(cause) => return Err(BundleError::unreadable(dependency, cause)),
         };
         match credential(&name, &secret, request) {
             Ok(credential) => credentials.push(credential),
-            Err(source) => return Err(BundleError::Secret { dependency, source }),
+            Err(cause) => return Err(BundleError::Secret { dependency, cause: Box::new(cause) }),
         }
     }
     Ok(credentials)
@@ -232,7 +248,12 @@ mod tests {
 
     #[test]
     fn a_consenting_secret_becomes_a_header() {
-        for origins in [ORIGIN, "https://MQ.example.com", "http://a,https://mq.example.com:443", "http://a \n https://mq.example.com/"] {
+        for origins in [
+            ORIGIN,
+            "https://MQ.example.com",
+            "http://a,https://mq.example.com:443",
+            "http://a \n https://mq.example.com/",
+        ] {
             let credential = used(&secret(origins, "abc\n")).unwrap();
             assert_eq!(credential.value.reveal(), "Bearer abc", "{origins}");
             assert_eq!((credential.origin.as_str(), credential.header_name.as_str()), (ORIGIN, "authorization"));
@@ -245,9 +266,17 @@ mod tests {
 
     #[test]
     fn other_origins_need_their_own_consent() {
-        for origins in
-            ["", "http://mq.example.com:443", "https://mq.example.com:8443", "https://example.com", "https://mq.example.com.evil.org", "*", "https://*", "https://u@mq.example.com", "https://mq.example.com/path"]
-        {
+        for origins in [
+            "",
+            "http://mq.example.com:443",
+            "https://mq.example.com:8443",
+            "https://example.com",
+            "https://mq.example.com.evil.org",
+            "*",
+            "https://*",
+            "https://u@mq.example.com",
+            "https://mq.example.com/path",
+        ] {
             let error = used(&secret(origins, "abc")).expect_err(origins).to_string();
             assert!(error.contains("allowed-origins: \"https://mq.example.com:443\""), "{origins}: {error}");
         }
@@ -261,7 +290,11 @@ mod tests {
         let mut unlabelled = secret(ORIGIN, "abc");
         unlabelled.labels.clear();
         let error = used(&unlabelled).expect_err("unlabelled").to_string();
-        assert!(error.contains("Secret shop/mq") && error.contains("add the label `wasm-metrics-adapter.io/credential: \"true\"`"), "{error}");
+        assert!(
+            error.contains("Secret shop/mq")
+                && error.contains("add the label `wasm-metrics-adapter.io/credential: \"true\"`"),
+            "{error}"
+        );
         unlabelled.labels.insert(CREDENTIAL_LABEL.to_owned(), "yes".to_owned());
         assert!(matches!(used(&unlabelled), Err(SecretRefused::NotLabelled { .. })));
     }

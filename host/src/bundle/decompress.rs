@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::BundleError;
 
-/// The largest window of a zstd stream, as a power of two: 8 MiB, what RFC 8878 section 3.1.1.1.2 asks every decoder to support.
+/// The largest window of a zstd stream, as a power of two: 8 MiB, what RFC 8878 section 3.1.1.1.2 asks every decoder to
+/// support.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// How bytes are packed, by their first ones.
@@ -57,12 +58,29 @@ pub(super) fn open(name: &str, packed: &Bytes, form: Form, cap: usize) -> Result
     opened.map_err(failed)?.ok_or_else(too_large)
 }
 
-/// All of `reader`, or `None` if that is more than `cap` bytes.
-fn read_capped(reader: impl Read, cap: usize) -> Result<Option<Bytes>, std::io::Error> {
-    let mut opened = Vec::new();
-    let beyond = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
-    reader.take(beyond).read_to_end(&mut opened)?;
-    Ok((opened.len() <= cap).then(|| opened.into()))
+/// All of `reader`, or `None` if that is more than `cap` bytes. The buffer doubles as it fills, and never beyond the
+/// cap.
+fn read_capped(mut reader: impl Read, cap: usize) -> Result<Option<Bytes>, std::io::Error> {
+    let mut opened: Vec<u8> = Vec::new();
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        let length = match reader.read(&mut chunk) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            length => length?,
+        };
+        let read = chunk.get(..length).unwrap_or_default();
+        let needed = opened.len().saturating_add(length);
+        match length {
+            0 => return Ok(Some(opened.into())),
+            _ if needed > cap => return Ok(None),
+            _ if needed > opened.capacity() => {
+                let capacity = opened.capacity().saturating_mul(2).clamp(needed, cap);
+                opened.reserve_exact(capacity - opened.len());
+            }
+            _ => {}
+        }
+        opened.extend_from_slice(read);
+    }
 }
 
 #[cfg(test)]

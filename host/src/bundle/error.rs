@@ -24,7 +24,9 @@ pub enum BundleError {
         allowed: String,
     },
     /// No code, or more than one.
-    #[error("the code is in {found}; give it in exactly one of the binaryData keys {allowed}, or in `component.parts` of plugin.yaml")]
+    #[error(
+        "the code is in {found}; give it in exactly one of the binaryData keys {allowed}, or in `component.parts` of plugin.yaml"
+    )]
     NotOneCode {
         /// Where there is code now, in words.
         found: String,
@@ -32,9 +34,9 @@ pub enum BundleError {
         allowed: String,
     },
     /// The bytes are not of the form that their key says.
-    #[error("`{key}` should hold {expected}, and holds {found}; {remedy}")]
+    #[error("{key} should hold {expected}, and holds {found}; {remedy}")]
     OtherForm {
-        /// The key, or the parts.
+        /// The key in quotes, or the parts.
         key: String,
         /// What should be there.
         expected: &'static str,
@@ -44,23 +46,29 @@ pub enum BundleError {
         remedy: String,
     },
     /// A compressed stream that doesn't decompress.
-    #[error("`{key}` could not be decompressed ({cause}); pack the whole component again, with zstd at level 19 or lower and without --long (its window may have 8 MiB)")]
+    #[error(
+        "{key} could not be decompressed ({cause}); pack the whole component again, with zstd at level 19 or lower and without --long (its window may have 8 MiB)"
+    )]
     Decompress {
-        /// The key, or the parts.
+        /// The key in quotes, or the parts.
         key: String,
         /// What the decompressor says.
         cause: String,
     },
     /// More than the operator grants.
-    #[error("`{key}` holds a component of more than {cap} bytes, the adapter's limit; strip debug information and names from it (wasm-tools strip -a)")]
+    #[error(
+        "{key} holds a component of more than {cap} bytes, the adapter's limit; strip debug information and names from it (wasm-tools strip -a)"
+    )]
     TooLarge {
-        /// The key, or the parts.
+        /// The key in quotes, or the parts.
         key: String,
         /// The limit in bytes.
         cap: usize,
     },
     /// Not the bytes that were promised.
-    #[error("the component's SHA-256 is {found}, and `component.parts.sha256` of plugin.yaml expects {expected}; name the parts of one version in their order")]
+    #[error(
+        "the component's SHA-256 is {found}, and `component.parts.sha256` of plugin.yaml expects {expected}; name the parts of one version in their order"
+    )]
     Digest {
         /// As in plugin.yaml.
         expected: String,
@@ -68,12 +76,12 @@ pub enum BundleError {
         found: String,
     },
     /// Not a component that the adapter could run.
-    #[error("`{key}`: {source}")]
+    #[error("{key}: {cause}")]
     Component {
-        /// The key, or the parts.
+        /// The key in quotes, or the parts.
         key: String,
         /// Why not.
-        source: ComponentError,
+        cause: ComponentError,
     },
     /// A ConfigMap that is no part of this plugin.
     #[error("ConfigMap {namespace}/{name} can't be a part of the component: {why}")]
@@ -86,22 +94,22 @@ pub enum BundleError {
         why: String,
     },
     /// An object that can't be read, or not now.
-    #[error("plugin.yaml needs what could not be read: {source}; {remedy}")]
+    #[error("plugin.yaml needs what could not be read: {cause}; {remedy}")]
     Unreadable {
         /// The object.
         dependency: Dependency,
         /// Why not.
-        source: ReadError,
+        cause: ReadError,
         /// What to do.
         remedy: &'static str,
     },
     /// A Secret that doesn't consent.
-    #[error("{source}")]
+    #[error("{cause}")]
     Secret {
         /// The Secret.
         dependency: Dependency,
         /// Why not.
-        source: SecretRefused,
+        cause: Box<SecretRefused>,
     },
     /// The adapter is shutting down, or a thread of it died.
     #[error("assembling was interrupted; it will be tried again")]
@@ -110,21 +118,23 @@ pub enum BundleError {
 
 impl BundleError {
     /// An object that could not be read.
-    pub(super) fn unreadable(dependency: Dependency, source: ReadError) -> Self {
-        let remedy = match (&source, &dependency) {
+    pub(super) fn unreadable(dependency: Dependency, cause: ReadError) -> Self {
+        let remedy = match (&cause, &dependency) {
             (ReadError::NotFound(_), Dependency::Part { .. }) => "apply the parts first, then the plugin",
-            (ReadError::NotFound(_), Dependency::Secret { .. }) => "create it, with the label and annotation of a credential",
+            (ReadError::NotFound(_), Dependency::Secret { .. }) => {
+                "create it, with the label and annotation of a credential"
+            }
             (ReadError::Malformed(_), _) => "correct it",
             (ReadError::Unavailable(_), _) => "it will be tried again",
         };
-        Self::Unreadable { dependency, source, remedy }
+        Self::Unreadable { dependency, cause, remedy }
     }
 
     /// Whether trying the same plugin again, unchanged, may work: what it lacks can appear unseen.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Interrupted => true,
-            Self::Unreadable { source, .. } => matches!(source, ReadError::NotFound(_) | ReadError::Unavailable(_)),
+            Self::Unreadable { cause, .. } => matches!(cause, ReadError::NotFound(_) | ReadError::Unavailable(_)),
             _ => false,
         }
     }

@@ -1,6 +1,6 @@
-//! From what a source read to a whole plugin: configuration, the component's bytes, credentials. In order: parse plugin.yaml,
-//! gather and decompress the code, look at what the component is, ask Secrets for their consent. Everything is bounded; a bundle
-//! is complete or an error; nothing here compiles or runs a guest.
+//! From what a source read to a whole plugin: configuration, the component's bytes, credentials. In order: parse
+//! plugin.yaml, gather and decompress the code, look at what the component is, ask Secrets for their consent.
+//! Everything is bounded; a bundle is complete or an error; nothing here compiles or runs a guest.
 
 mod code;
 mod component;
@@ -57,8 +57,6 @@ pub struct Bundle {
     pub interfaces: Interfaces,
     /// What the adapter puts on the plugin's requests.
     pub credentials: Vec<Credential>,
-    /// The other objects that it was made of: when one changes, the plugin is worth another look.
-    pub dependencies: Vec<Dependency>,
 }
 
 /// What became of a `RawPlugin`.
@@ -92,13 +90,24 @@ pub async fn assemble(
         id: raw.id.clone(),
         uid: raw.uid.clone(),
         version: raw.version.clone(),
-        dependencies: named(&raw.id.namespace, &configuration),
         configuration,
         code,
         sha256,
         interfaces,
         credentials,
     })))
+}
+
+/// Every other object that the manifest of `raw` names, each once: when one changes, the plugin is worth another look,
+/// whether it was assembled before or not. None where the manifest can't be read.
+pub fn dependencies(raw: &RawPlugin) -> Vec<Dependency> {
+    let Ok(configuration) = PluginConfiguration::parse(raw.manifest.as_deref()) else { return Vec::new() };
+    let namespace = &raw.id.namespace;
+    let parts = configuration.component.iter().flat_map(|parts| &parts.names);
+    let parts = parts.map(|name| Dependency::Part { namespace: namespace.clone(), name: name.clone() });
+    let secrets = configuration.credentials.iter().map(|credential| &credential.secret);
+    let secrets = secrets.map(|name| Dependency::Secret { namespace: namespace.clone(), name: name.clone() });
+    parts.chain(secrets).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn unpack(packed: &code::Packed, cap: usize) -> Result<(Bytes, String, Interfaces), BundleError> {
@@ -109,17 +118,9 @@ fn unpack(packed: &code::Packed, cap: usize) -> Result<(Bytes, String, Interface
     {
         return Err(BundleError::Digest { expected: expected.clone(), found: sha256 });
     }
-    let interfaces = component::inspect(&code).map_err(|source| BundleError::Component { key: packed.name.clone(), source })?;
+    let interfaces =
+        component::inspect(&code).map_err(|cause| BundleError::Component { key: packed.name.clone(), cause })?;
     Ok((code, sha256, interfaces))
-}
-
-/// Every object that the manifest names, each once.
-fn named(namespace: &str, configuration: &PluginConfiguration) -> Vec<Dependency> {
-    let parts = configuration.component.iter().flat_map(|parts| &parts.names);
-    let parts = parts.map(|name| Dependency::Part { namespace: namespace.to_owned(), name: name.clone() });
-    let secrets = configuration.credentials.iter().map(|credential| &credential.secret);
-    let secrets = secrets.map(|name| Dependency::Secret { namespace: namespace.to_owned(), name: name.clone() });
-    parts.chain(secrets).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 #[cfg(test)]

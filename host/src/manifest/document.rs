@@ -1,12 +1,12 @@
-//! YAML text to a tree of values. A document is data alone: tags, aliases and repeated keys are refused, nothing is expanded, and
-//! a number keeps the text in which it was written.
+//! YAML text to a tree of values. A document is data alone: tags, aliases and repeated keys are refused, nothing is
+//! expanded, and a number keeps the text in which it was written.
 
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle};
 
 use super::ManifestError;
 
-/// The largest plugin.yaml. A ConfigMap holds 1 MiB; a quarter of it is far more than settings need, and parsing it takes
-/// milliseconds.
+/// The largest plugin.yaml. A ConfigMap holds 1 MiB; a quarter of it is far more than settings need, and parsing it
+/// takes milliseconds.
 pub const MAX_BYTES: usize = 256 * 1024;
 /// The deepest nesting. The format itself needs four levels; the rest is for `config`.
 const MAX_DEPTH: usize = 32;
@@ -148,8 +148,8 @@ fn shown(path: &str) -> String {
     if path.is_empty() { "the top level".to_owned() } else { path.to_owned() }
 }
 
-/// A plain scalar by the core schema. Numbers that JSON can't write as they are must be quoted or rewritten: any conversion would
-/// be a guess at what a plugin expects.
+/// A plain scalar by the core schema. Numbers that JSON can't write as they are must be quoted or rewritten: any
+/// conversion would be a guess at what a plugin expects.
 fn plain(text: &str, path: &str) -> Result<Value, ManifestError> {
     Ok(match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
@@ -181,6 +181,8 @@ fn looks_numeric(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn json(text: &str) -> String {
@@ -190,7 +192,10 @@ mod tests {
     #[test]
     fn values_become_json_and_numbers_keep_their_text() {
         for (yaml, expected) in [
-            ("{a: 1.10, b: 1e3, c: -0, d: 123456789012345678901234567890}", r#"{"a":1.10,"b":1e3,"c":-0,"d":123456789012345678901234567890}"#),
+            (
+                "{a: 1.10, b: 1e3, c: -0, d: 123456789012345678901234567890}",
+                r#"{"a":1.10,"b":1e3,"c":-0,"d":123456789012345678901234567890}"#,
+            ),
             ("[yes, no, true, ~, null, '1', \"a\\nb\"]", r#"["yes","no",true,null,null,"1","a\nb"]"#),
             ("a: |\n  one\n  two\nb: 1.2.3\nc: 10s\n", r#"{"a":"one\ntwo\n","b":"1.2.3","c":"10s"}"#),
             (r#"{"a": [{"b": null}]}"#, r#"{"a":[{"b":null}]}"#),
@@ -229,5 +234,33 @@ mod tests {
         assert!(matches!(parse(&large), Err(ManifestError::TooLarge { .. })));
         let deepest = "[".repeat(100_000);
         assert!(parse(&deepest).is_err());
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(serde_json::Value::from),
+            any::<i64>().prop_map(serde_json::Value::from),
+            "[ -~\\n\\tä]{0,12}".prop_map(serde_json::Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
+                prop::collection::btree_map("[ -~]{0,8}", inner, 0..4).prop_map(|map| map.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn json_comes_out_as_it_went_in(value in any_json()) {
+            let out = parse(&value.to_string()).unwrap().to_json();
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap(), value);
+        }
+
+        #[test]
+        fn any_text_is_a_value_or_an_error(text in "[-:{}\\[\\],&*!|>'\"#%@` \\n\\ta-c0-9.~?]{0,64}") {
+            let _ = parse(&text);
+        }
     }
 }

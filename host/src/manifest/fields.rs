@@ -1,5 +1,5 @@
-//! Mappings read field by field. Every unknown field is an error that names its path and the nearest known field; nothing is
-//! ignored.
+//! Mappings read field by field. Every unknown field is an error that names its path and the nearest known field;
+//! nothing is ignored.
 
 use super::{ManifestError, document::Value};
 

@@ -1,5 +1,5 @@
-//! What one plugin may use, and the durations and sizes in which that is written. Each number has a default, a floor and a
-//! ceiling with the reason beside it; beyond them is an error, never a silent cut.
+//! What one plugin may use, and the durations and sizes in which that is written. Each number has a default, a floor
+//! and a ceiling with the reason beside it; beyond them is an error, never a silent cut.
 
 use std::time::Duration;
 
@@ -14,21 +14,22 @@ use super::{
 /// What one plugin may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Linear memory of one instance in bytes, tables included. Default 64Mi: a Rust or C plugin needs 2, one in Python or
-    /// JavaScript 30 to 50. At most 512Mi, so that one plugin never takes the adapter's whole memory.
+    /// Linear memory of one instance in bytes, tables included. Default 64Mi: a Rust or C plugin needs 2, one in Python
+    /// or JavaScript 30 to 50. At most 512Mi, so that one plugin never takes the adapter's whole memory.
     pub memory_bytes: u64,
-    /// Wall clock of one call, backend requests included. Default 2 s. At most 5 s: the HPA controller has five workers and no
-    /// timeout of its own.
+    /// Wall clock of one call, backend requests included. Default 2 s. At most 5 s: the HPA controller has five workers
+    /// and no timeout of its own.
     pub timeout: Duration,
-    /// Time that one call really computes. Default 200 ms: over a hundred times what a plugin in any language needs to start
-    /// and to parse an answer. At most 5 s, the ceiling of `timeout`.
+    /// Time that one call really computes. Default 200 ms: over a hundred times what a plugin in any language needs to
+    /// start and to parse an answer. At most 5 s, the ceiling of `timeout`.
     pub cpu: Duration,
-    /// Calls at once; more are refused. Default 16. At most 64, so that the instances of one plugin don't fill the pool.
+    /// Calls at once; more are refused. Default 16. At most 64, so that the instances of one plugin don't fill the
+    /// pool.
     pub concurrency: u32,
     /// Bytes of one backend response. Default 4Mi. At most 32Mi: the whole body is held until the guest has it.
     pub response_bytes: u64,
-    /// Metrics in one answer of a list, and values in one answer. Default 1000. At most 10000: discovery holds them all in
-    /// memory, and every kube-apiserver downloads it.
+    /// Metrics in one answer of a list, and values in one answer. Default 1000. At most 10000: discovery holds them all
+    /// in memory, and every kube-apiserver downloads it.
     pub list_items: u32,
 }
 

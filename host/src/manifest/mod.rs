@@ -1,5 +1,6 @@
-//! plugin.yaml, parsed. Strict: a field that this version does not know is an error, never ignored, and the inside of the adapter
-//! cannot hold a value that is out of bounds. No I/O; origins stay texts until the `egress` room parses them.
+//! plugin.yaml, parsed. Strict: a field that this version does not know is an error, never ignored, and the inside of
+//! the adapter cannot hold a value that is out of bounds. No I/O; origins stay texts until the `egress` room parses
+//! them.
 
 mod document;
 mod fields;
@@ -25,7 +26,8 @@ const KIND: &str = "PluginConfiguration";
 /// Parts of one component: 64 ConfigMaps of 1 MiB are more than any component may have.
 const MAX_PARTS: usize = 64;
 
-/// Headers that the adapter sets itself, or that belong to one connection (RFC 9110, section 7.6.1): no credential goes there.
+/// Headers that the adapter sets itself, or that belong to one connection (RFC 9110, section 7.6.1): no credential goes
+/// there.
 const RESERVED_HEADERS: [&str; 9] =
     ["connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
@@ -100,7 +102,9 @@ pub enum CredentialForm {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     /// More than `MAX_BYTES`.
-    #[error("plugin.yaml has {bytes} bytes and may have {MAX_BYTES}; move large settings to the backend or to the component")]
+    #[error(
+        "plugin.yaml has {bytes} bytes and may have {MAX_BYTES}; move large settings to the backend or to the component"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -134,7 +138,9 @@ pub enum ManifestError {
         path: String,
     },
     /// A number that JSON can't write.
-    #[error("plugin.yaml has the number `{text}` at `{path}`, which JSON can't carry; quote it to make it a text, or write it in plain decimal digits")]
+    #[error(
+        "plugin.yaml has the number `{text}` at `{path}`, which JSON can't carry; quote it to make it a text, or write it in plain decimal digits"
+    )]
     NumberForm {
         /// Where.
         path: String,
@@ -177,7 +183,16 @@ impl PluginConfiguration {
         let Some(text) = text else { return Ok(Self::default()) };
         let root = Field { path: String::new(), value: document::parse(text)? };
         let known = [
-            "apiVersion", "kind", "component", "suspend", "listEvery", "serves", "config", "egress", "credentials", "limits",
+            "apiVersion",
+            "kind",
+            "component",
+            "suspend",
+            "listEvery",
+            "serves",
+            "config",
+            "egress",
+            "credentials",
+            "limits",
         ];
         let mut fields = Fields::of(root, &known)?;
         for (name, value) in [("apiVersion", API_VERSION), ("kind", KIND)] {
@@ -209,7 +224,7 @@ fn parts(field: Field) -> Result<Parts, ManifestError> {
         let found = format!("{} names, {} of them different,", list.len(), distinct.len());
         return Err(ManifestError::Invalid { path, found, expected: names.to_owned() });
     }
-    let digest = "the SHA-256 of the decompressed component in 64 hexadecimal digits";
+    let digest = "the SHA-256 of the decompressed component in 64 hexadecimal digits, in quotes";
     let sha256 = fields.require("sha256", digest)?.parsed(digest, |text| {
         let legal = text.len() == 64 && text.chars().all(|digit| digit.is_ascii_hexdigit());
         legal.then(|| text.to_ascii_lowercase())
@@ -246,7 +261,8 @@ fn credential(field: Field) -> Result<CredentialRequest, ManifestError> {
         (Some(bearer), None) => (Fields::of(bearer, &["secret", "key"])?, CredentialForm::Bearer),
         (None, Some(header)) => {
             let mut header = Fields::of(header, &["name", "secret", "key"])?;
-            let expected = "a header's name, other than those that the adapter sets itself (Host, Content-Length, Connection ...)";
+            let expected =
+                "a header's name, other than those that the adapter sets itself (Host, Content-Length, Connection ...)";
             let name = header.require("name", expected)?.parsed(expected, header_name)?;
             (header, CredentialForm::Header(name))
         }

@@ -8,8 +8,8 @@ use super::{
     is_object_name,
 };
 
-/// External names that can't be asked for: every API server reads `namespaces/NAMESPACE/status` as a subresource of the namespace
-/// (`namespaceSubresources` in `k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`).
+/// External names that can't be asked for: every API server reads `namespaces/NAMESPACE/status` as a subresource of the
+/// namespace (`namespaceSubresources` in `k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`).
 const RESERVED: [&str; 2] = ["status", "finalize"];
 
 pub(super) fn parse(field: Field) -> Result<Claims, ManifestError> {
@@ -28,19 +28,18 @@ pub(super) fn parse(field: Field) -> Result<Claims, ManifestError> {
     })
 }
 
-fn list<T>(
-    field: Field,
-    of_what: &str,
-    item: fn(Field) -> Result<T, ManifestError>,
-) -> Result<Vec<T>, ManifestError> {
+fn list<T>(field: Field, of_what: &str, item: fn(Field) -> Result<T, ManifestError>) -> Result<Vec<T>, ManifestError> {
     field.items(&format!("a list of {of_what}"))?.into_iter().map(item).collect()
 }
 
 fn external(field: Field) -> Result<Pattern, ManifestError> {
-    field.parsed("a metric's name, in which `*` stands for any text, without `/` and `%`, and neither `status` nor `finalize`", |text| {
-        let reserved = RESERVED.iter().any(|name| name.eq_ignore_ascii_case(text));
-        (!reserved && MetricName::new(text).is_ok()).then(|| Pattern::new(text))
-    })
+    field.parsed(
+        "a metric's name, in which `*` stands for any text, without `/` and `%`, and neither `status` nor `finalize`",
+        |text| {
+            let reserved = RESERVED.iter().any(|name| name.eq_ignore_ascii_case(text));
+            (!reserved && MetricName::new(text).is_ok()).then(|| Pattern::new(text))
+        },
+    )
 }
 
 fn custom(field: Field) -> Result<CustomPattern, ManifestError> {

@@ -45,7 +45,14 @@ limits: {{ memory: 128Mi, timeout: 500ms, cpu: 1s, concurrency: 4, responseBytes
     let config: Vec<_> = configuration.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(
         config,
-        [("nothing", "null"), ("on", "yes"), ("port", "8080"), ("queues", r#"["orders","mail"]"#), ("ratio", "1.10"), ("url", "https://mq.example.com")]
+        [
+            ("nothing", "null"),
+            ("on", "yes"),
+            ("port", "8080"),
+            ("queues", r#"["orders","mail"]"#),
+            ("ratio", "1.10"),
+            ("url", "https://mq.example.com")
+        ]
     );
     let deployments = GroupResource { group: "apps".to_owned(), name: "deployments".to_owned() };
     let expected = PluginConfiguration {
@@ -101,7 +108,11 @@ fn unknown_fields_name_their_path_and_the_nearest_known_one() {
     for (body, path, nearest) in [
         ("listevery: 5s", "`listevery`", "did you mean `listEvery`?"),
         ("limits: {memroy: 64Mi}", "`limits.memroy`", "did you mean `memory`?"),
-        ("credentials: [{origin: 'https://a', bearer: {secret: a, keys: b}}]", "`credentials[0].bearer.keys`", "did you mean `key`?"),
+        (
+            "credentials: [{origin: 'https://a', bearer: {secret: a, keys: b}}]",
+            "`credentials[0].bearer.keys`",
+            "did you mean `key`?",
+        ),
         ("component: {parts: {name: [a]}}", "`component.parts.name`", "did you mean `names`?"),
         ("serves: {resource: true}", "`serves.resource`", "known here: external, custom, namespaces, priority"),
     ] {
@@ -183,10 +194,16 @@ fn names_that_would_change_a_url_are_refused() {
 fn credentials_take_one_form_and_never_a_header_of_the_connection() {
     for (body, expected) in [
         ("credentials: [{origin: 'https://a'}]", "neither `bearer` nor `header`"),
-        ("credentials: [{origin: 'https://a', bearer: {secret: a, key: b}, header: {name: x, secret: a, key: b}}]", "both"),
+        (
+            "credentials: [{origin: 'https://a', bearer: {secret: a, key: b}, header: {name: x, secret: a, key: b}}]",
+            "both",
+        ),
         ("credentials: [{origin: 'https://a', header: {name: Host, secret: a, key: b}}]", "a header's name"),
         ("credentials: [{origin: 'https://a', header: {name: 'x y', secret: a, key: b}}]", "a header's name"),
-        ("credentials: [{origin: 'https://a', header: {name: Proxy-Authorization, secret: a, key: b}}]", "a header's name"),
+        (
+            "credentials: [{origin: 'https://a', header: {name: Proxy-Authorization, secret: a, key: b}}]",
+            "a header's name",
+        ),
         ("credentials: [{bearer: {secret: a, key: b}}]", "lacks `credentials[0].origin`"),
         ("credentials: [{origin: 'https://a', bearer: {key: b}}]", "lacks `credentials[0].bearer.secret`"),
     ] {
@@ -215,7 +232,10 @@ fn other_versions_and_kinds_are_refused() {
     for (text, expected) in [
         ("", "a mapping with the fields"),
         ("kind: PluginConfiguration", "lacks `apiVersion`; set it to `wasm-metrics-adapter.io/v1alpha1`"),
-        ("apiVersion: wasm-metrics-adapter.io/v1\nkind: PluginConfiguration", "write `wasm-metrics-adapter.io/v1alpha1`"),
+        (
+            "apiVersion: wasm-metrics-adapter.io/v1\nkind: PluginConfiguration",
+            "write `wasm-metrics-adapter.io/v1alpha1`",
+        ),
         ("apiVersion: wasm-metrics-adapter.io/v1alpha1\nkind: Plugin", "write `PluginConfiguration`"),
     ] {
         let error = PluginConfiguration::parse(Some(text)).expect_err(text).to_string();

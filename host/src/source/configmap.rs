@@ -1,6 +1,6 @@
-//! Plugins from a cluster: the labelled ConfigMaps of one namespace, and what they name. Watches in this order of care: plugins
-//! whole, parts and Secrets by their metadata alone, so that neither megabytes of parts nor any Secret's value is ever kept here.
-//! Never writes, and never ends by itself: a lost watch is taken up again, with back-off.
+//! Plugins from a cluster: the labelled ConfigMaps of one namespace, and what they name. Watches in this order of care:
+//! plugins whole, parts and Secrets by their metadata alone, so that neither megabytes of parts nor any Secret's value
+//! is ever kept here. Never writes, and never ends by itself: a lost watch is taken up again, with back-off.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,11 +21,11 @@ use tokio::sync::mpsc::Sender;
 use crate::model::PluginId;
 
 use super::{
-    CREDENTIAL_LABEL, Dependencies, Dependency, Event, PART_LABEL, PLUGIN_LABEL, Part, ReadError, Secret,
-    object,
+    CREDENTIAL_LABEL, Dependencies, Dependency, Event, PART_LABEL, PLUGIN_LABEL, Part, ReadError, Secret, object,
 };
 
-/// ConfigMaps in one page of a list. A page is held decoded, and each ConfigMap can have 1 MiB (twice that while it is decoded).
+/// ConfigMaps in one page of a list. A page is held decoded, and each ConfigMap can have 1 MiB (twice that while it is
+/// decoded).
 const PLUGINS_PER_PAGE: u32 = 8;
 
 /// Watches one namespace.
@@ -63,7 +63,12 @@ impl ConfigMapSource {
 
 fn watched_metadata<K>(client: &Client, namespace: &str, labels: &str) -> WatchEvents<PartialObjectMeta<K>>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + 'static,
 {
     let api = Api::<PartialObjectMeta<K>>::namespaced(client.clone(), namespace);
     watcher(api, watcher::Config::default().labels(labels)).default_backoff().boxed()
@@ -140,7 +145,9 @@ async fn follow_dependencies<K>(
                 vec![name]
             }
             // What disappeared while the watch was down is in no event.
-            Ok(watcher::Event::InitDone) => known.extract_if(|name, _| !listed.contains(name)).map(|(name, _)| name).collect(),
+            Ok(watcher::Event::InitDone) => {
+                known.extract_if(|name, _| !listed.contains(name)).map(|(name, _)| name).collect()
+            }
             Err(error) => {
                 tracing::warn!(kind = %K::kind(&()), error = %described(&error), "the watch of what plugins name failed and is tried again; loaded plugins stay");
                 Vec::new()

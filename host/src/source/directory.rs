@@ -1,6 +1,7 @@
-//! Plugins from a folder, for development and tests: `NAME.wasm` (or `.wasm.gz`, `.wasm.zst`) with `NAME.yaml` beside it, and
-//! YAML files with the ConfigMaps and Secrets of a cluster as they are. The folder is looked at four times a second
-//! (docs/decisions/0002); a file counts once it is at rest, and what can't be read keeps its last good state. Never writes.
+//! Plugins from a folder, for development and tests: `NAME.wasm` (or `.wasm.gz`, `.wasm.zst`) with `NAME.yaml` beside
+//! it, and YAML files with the ConfigMaps and Secrets of a cluster as they are. The folder is looked at four times a
+//! second (docs/decisions/0002); a file counts once it is at rest, and what can't be read keeps its last good state.
+//! Never writes.
 
 mod files;
 mod objects;
@@ -23,7 +24,8 @@ use objects::Objects;
 
 /// The namespace of what doesn't say one.
 const NAMESPACE: &str = "local";
-/// How often the folder is looked at: a person doesn't notice the delay, and comparing the times of some files costs nothing.
+/// How often the folder is looked at: a person doesn't notice the delay, and comparing the times of some files costs
+/// nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Watches one folder, not those below it.
@@ -86,7 +88,9 @@ impl DirectorySource {
         let before = self.plugins();
         for (name, group) in changes.changed {
             match group {
-                None => drop(self.groups.remove(&name)),
+                None => {
+                    self.groups.remove(&name);
+                }
                 Some(group) => self.take(name, &group),
             }
         }
@@ -105,8 +109,12 @@ impl DirectorySource {
     /// Keeps the last good state of files that make no sense.
     fn take(&mut self, name: String, group: &Group) {
         match Objects::of(&name, group, NAMESPACE) {
-            Ok(objects) => drop(self.groups.insert(name, objects)),
-            Err(error) => tracing::warn!(file = %group.describe(), %error, "files could not be read and are left as they were"),
+            Ok(objects) => {
+                self.groups.insert(name, objects);
+            }
+            Err(error) => {
+                tracing::warn!(file = %group.describe(), %error, "files could not be read and are left as they were");
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-//! A fake API server for tests: requests arrive in order, and each must be answered. A request that a test doesn't expect, or one
-//! that never comes, fails it.
+//! A fake API server for tests: requests arrive in order, and each must be answered. A request that a test doesn't
+//! expect, or one that never comes, fails it.
 
 use bytes::Bytes;
 use http::{Request, Response};

@@ -1,5 +1,5 @@
-//! Where plugins come from: labelled ConfigMaps of a cluster, or a folder. A source watches and reads; it never compiles, decodes
-//! or decides, and never writes to what it watches.
+//! Where plugins come from: labelled ConfigMaps of a cluster, or a folder. A source watches and reads; it never
+//! compiles, decodes or decides, and never writes to what it watches.
 
 pub mod configmap;
 pub mod directory;
@@ -47,7 +47,8 @@ pub struct RawPlugin {
     pub version: String,
     /// `data["plugin.yaml"]`.
     pub manifest: Option<String>,
-    /// Keys of the ConfigMap that may hold code (`plugin.wasm`, `plugin.wasm.gz`, `plugin.wasm.zst`), with their bytes as they are.
+    /// Keys of the ConfigMap that may hold code (`plugin.wasm`, `plugin.wasm.gz`, `plugin.wasm.zst`), with their bytes
+    /// as they are.
     pub code: BTreeMap<String, Bytes>,
     /// Keys that mean nothing to the adapter: each is an error of the plugin.
     pub unknown_keys: Vec<String>,
@@ -101,7 +102,13 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { kind, labels, annotations, data } = self;
         let keys: Vec<_> = data.keys().collect();
-        formatter.debug_struct("Secret").field("kind", kind).field("labels", labels).field("annotations", annotations).field("keys", &keys).finish()
+        formatter
+            .debug_struct("Secret")
+            .field("kind", kind)
+            .field("labels", labels)
+            .field("annotations", annotations)
+            .field("keys", &keys)
+            .finish()
     }
 }
 

@@ -32,7 +32,8 @@ pub(super) fn plugin(object: ConfigMap, namespace: &str) -> RawPlugin {
     };
     let texts = object.data.unwrap_or_default().into_iter().map(|(key, text)| (key, Bytes::from(text)));
     let binaries = object.binary_data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, Bytes::from(bytes.0)));
-    // A key is in `data` or in `binaryData`, which are one space of names; text under a key for code is refused later, in words.
+    // A key is in `data` or in `binaryData`, which are one space of names; text under a key for code is refused later,
+    // in words.
     for (key, bytes) in texts.chain(binaries) {
         if CODE_KEYS.contains(&key.as_str()) {
             raw.code.insert(key, bytes);
@@ -49,7 +50,9 @@ pub(super) fn plugin(object: ConfigMap, namespace: &str) -> RawPlugin {
 /// The part in a ConfigMap, which `name` names in errors.
 pub(super) fn part(object: ConfigMap, name: &str) -> Result<Part, ReadError> {
     let bytes = object.binary_data.and_then(|mut binaries| binaries.remove(PART_KEY)).ok_or_else(|| {
-        ReadError::Malformed(format!("ConfigMap {name} is no part of a component: it has no binaryData key `{PART_KEY}`"))
+        ReadError::Malformed(format!(
+            "ConfigMap {name} is no part of a component: it has no binaryData key `{PART_KEY}`"
+        ))
     })?;
     Ok(Part {
         bytes: bytes.0.into(),
@@ -111,7 +114,9 @@ mod tests {
         let expected = Part { bytes: Bytes::from_static(&[0, 1]), part_of: Some("queue".to_owned()), immutable: true };
         assert_eq!(part(serde_json::from_value(object).unwrap(), "shop/queue-0"), Ok(expected));
         let empty = part(serde_json::from_value(json!({"metadata": {}})).unwrap(), "shop/queue-0");
-        assert!(matches!(empty, Err(ReadError::Malformed(message)) if message.contains("shop/queue-0") && message.contains("`part`")));
+        assert!(
+            matches!(empty, Err(ReadError::Malformed(message)) if message.contains("shop/queue-0") && message.contains("`part`"))
+        );
     }
 
     #[test]
@@ -119,6 +124,9 @@ mod tests {
         let object = json!({"metadata": {}, "data": {"a": "AA==", "b": "Yg=="}, "stringData": {"a": "text"}});
         let secret = secret(serde_json::from_value(object).unwrap());
         assert_eq!(secret.kind, "Opaque");
-        assert_eq!(secret.data, [("a".to_owned(), Bytes::from_static(b"text")), ("b".to_owned(), Bytes::from_static(b"b"))].into());
+        assert_eq!(
+            secret.data,
+            [("a".to_owned(), Bytes::from_static(b"text")), ("b".to_owned(), Bytes::from_static(b"b"))].into()
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Tells a plugin's owner what became of it: an Event on the ConfigMap, or a log line for a file. Never writes the ConfigMap
-//! itself, which would wake every watch of it.
+//! Tells a plugin's owner what became of it: an Event on the ConfigMap, or a log line for a file. Never writes the
+//! ConfigMap itself, which would wake every watch of it.
 
 use async_trait::async_trait;
 use k8s_openapi::{
@@ -26,9 +26,9 @@ const MAX_NAME_BYTES: usize = 236;
 
 /// Writes Events (events.k8s.io/v1). Needs create and patch on events in the plugins' namespaces.
 ///
-/// An Event's name follows from what it says of which version of which object, so all replicas that load the same version write
-/// one Event together, and so does a replica that starts again. (kube's own `Recorder` would merge every `Rejected` into the first
-/// one and keep that one's text.)
+/// An Event's name follows from what it says of which version of which object, so all replicas that load the same
+/// version write one Event together, and so does a replica that starts again. (kube's own `Recorder` would merge every
+/// `Rejected` into the first one and keep that one's text.)
 pub struct EventReporter {
     client: Client,
     instance: String,
@@ -57,8 +57,8 @@ impl Reporter for EventReporter {
     }
 }
 
-/// Marks an Event as seen again, by another replica or after another outcome in between. The count stays 2, the least that a
-/// series may have: the real one would take a read and a race.
+/// Marks an Event as seen again, by another replica or after another outcome in between. The count stays 2, the least
+/// that a series may have: the real one would take a read and a race.
 async fn again(events: &Api<Event>, event: &Event) -> kube::Result<()> {
     let series = serde_json::json!({"series": {"count": 2, "lastObservedTime": MicroTime(Timestamp::now())}});
     let name = event.metadata.name.as_deref().unwrap_or_default();
@@ -129,8 +129,8 @@ fn cut(text: &str, bytes: usize) -> &str {
 mod tests {
     use serde_json::json;
 
-    use super::{super::fake_api::FakeApi, *};
-    use crate::model::PluginId;
+    use super::*;
+    use crate::{model::PluginId, source::fake_api::FakeApi};
 
     fn report(message: &str) -> Report {
         Report {
@@ -149,14 +149,23 @@ mod tests {
         let server = tokio::spawn(async move {
             let mut api = api;
             let (request, reply) = api.next().await;
-            assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/apis/events.k8s.io/v1/namespaces/metrics/events"));
+            assert_eq!(
+                (request.method.as_str(), request.path.as_str()),
+                ("POST", "/apis/events.k8s.io/v1/namespaces/metrics/events")
+            );
             reply.json(201, &request.body);
             request.body
         });
         EventReporter::new(client, "pod-1").report(report("no `limits.memroy`")).await;
         let body = server.await.unwrap();
-        assert_eq!(body["regarding"], json!({"apiVersion": "v1", "kind": "ConfigMap", "namespace": "metrics", "name": "queue", "uid": "u-1", "resourceVersion": "7"}));
-        assert_eq!((&body["type"], &body["reason"], &body["note"]), (&json!("Warning"), &json!("Rejected"), &json!("no `limits.memroy`")));
+        assert_eq!(
+            body["regarding"],
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "namespace": "metrics", "name": "queue", "uid": "u-1", "resourceVersion": "7"})
+        );
+        assert_eq!(
+            (&body["type"], &body["reason"], &body["note"]),
+            (&json!("Warning"), &json!("Rejected"), &json!("no `limits.memroy`"))
+        );
         assert_eq!((&body["reportingController"], &body["reportingInstance"]), (&json!(CONTROLLER), &json!("pod-1")));
         assert!(body["eventTime"].is_string() && body["action"].is_string());
     }
@@ -170,7 +179,10 @@ mod tests {
             reply.status(409, "AlreadyExists");
             let (patched, reply) = api.next().await;
             let name = created.body["metadata"]["name"].as_str().unwrap();
-            assert_eq!((patched.method.as_str(), patched.path), ("PATCH", format!("/apis/events.k8s.io/v1/namespaces/metrics/events/{name}")));
+            assert_eq!(
+                (patched.method.as_str(), patched.path),
+                ("PATCH", format!("/apis/events.k8s.io/v1/namespaces/metrics/events/{name}"))
+            );
             assert_eq!(patched.body["series"]["count"], 2);
             assert!(patched.body["series"]["lastObservedTime"].is_string());
             reply.json(200, &created.body);

@@ -1,5 +1,5 @@
-//! Which files of a folder have changed and are at rest. Files that belong together (`NAME.wasm`, `NAME.yaml`) are one group and
-//! change together. Compared are times, sizes and identities; only what is another by them is read.
+//! Which files of a folder have changed and are at rest. Files that belong together (`NAME.wasm`, `NAME.yaml`) are one
+//! group and change together. Compared are times, sizes and identities; only what is another by them is read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
-/// The endings that mean something, the longer before what they contain.
+/// The endings that mean something; none is the end of another.
 const ENDINGS: [&str; 5] = ["wasm", "wasm.gz", "wasm.zst", "yaml", "yml"];
 /// A file this old is at rest without being seen twice.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -75,8 +75,8 @@ impl Files {
         Self { path, seen: BTreeMap::new(), unreadable: false }
     }
 
-    /// What has changed and come to rest since the last look: a state counts when it is old, or the same in two looks in a row, so
-    /// that a burst of writes is one change and a file that is renamed away for a moment is none.
+    /// What has changed and come to rest since the last look: a state counts when it is old, or the same in two looks
+    /// in a row, so that a burst of writes is one change and a file that is renamed away for a moment is none.
     pub(super) fn look(&mut self) -> Changes {
         let found = match stamps(&self.path) {
             Ok(found) => found,
@@ -128,7 +128,8 @@ impl Files {
     }
 }
 
-/// Whether all of them are old. A group that is gone never is: many editors rename a file away before they write it anew.
+/// Whether all of them are old. A group that is gone never is: many editors rename a file away before they write it
+/// anew.
 fn settled(stamps: &Stamps, now: SystemTime) -> bool {
     let old = |stamp: &Stamp| now.duration_since(stamp.modified).is_ok_and(|age| age >= SETTLED);
     !stamps.is_empty() && stamps.values().all(old)
@@ -171,7 +172,10 @@ fn read(folder: &Path, name: &str, stamps: &Stamps) -> io::Result<Option<Group>>
     for (ending, stamp_before) in stamps {
         let path = folder.join(format!("{name}.{ending}"));
         if stamp_before.bytes > MAX_FILE_BYTES {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{} is larger than 128 MiB", path.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("{} is larger than 128 MiB", path.display()),
+            ));
         }
         let unchanged = |path: &Path| Ok::<_, io::Error>(stamp(&fs::metadata(path)?)? == *stamp_before);
         let bytes = match fs::read(&path) {

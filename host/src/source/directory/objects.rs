@@ -9,12 +9,12 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
-use crate::model::PluginId;
-
-use super::{
-    super::{PART_LABEL, PLUGIN_LABEL, Part, RawPlugin, ReadError, Secret, object},
-    files::Group,
+use crate::{
+    model::PluginId,
+    source::{PART_LABEL, PLUGIN_LABEL, Part, RawPlugin, ReadError, Secret, object},
 };
+
+use super::files::Group;
 
 /// What one group of files holds.
 #[derive(Debug, Default)]
@@ -40,7 +40,8 @@ pub(super) enum InvalidFile {
 }
 
 impl Objects {
-    /// Reads `group`. Code beside it makes NAME.yaml a manifest, whatever is in it; alone it is a manifest or Kubernetes objects.
+    /// Reads `group`. Code beside it makes NAME.yaml a manifest, whatever is in it; alone it is a manifest or
+    /// Kubernetes objects.
     pub(super) fn of(name: &str, group: &Group, namespace: &str) -> Result<Self, InvalidFile> {
         let mut contents = group.contents.clone();
         let text = match (contents.remove("yaml"), contents.remove("yml")) {
@@ -68,7 +69,13 @@ impl Objects {
                 Some("PluginConfiguration") => objects.plugins.push(plugin(Some(text.clone()), BTreeMap::new())),
                 Some("ConfigMap") => objects.add_config_map(document, namespace, &version)?,
                 Some("Secret") => objects.add_secret(document, namespace)?,
-                kind => tracing::debug!(name, kind, "an object that is neither ConfigMap nor Secret is not for the adapter"),
+                kind => {
+                    tracing::debug!(
+                        name,
+                        kind,
+                        "an object that is neither ConfigMap nor Secret is not for the adapter"
+                    );
+                }
             }
         }
         Ok(objects)
@@ -83,7 +90,8 @@ impl Objects {
             self.parts.insert(key, part);
         }
         if labels.get(PLUGIN_LABEL).map(String::as_str) == Some("true") {
-            // A file in which an object was saved holds the cluster's identity and version of it: neither is the file's.
+            // A file in which an object was saved holds the cluster's identity and version of it: neither is the
+            // file's.
             object.metadata.uid = None;
             object.metadata.resource_version = Some(version.to_owned());
             self.plugins.push(object::plugin(object, namespace));
