@@ -64,9 +64,9 @@ async fn names_follow_a_watch_of_metadata() {
     assert_eq!(names(&objects, "other").await.unwrap(), ["web-3"]);
     assert!(names(&objects, "empty").await.unwrap().is_empty());
 
-    events.send("ADDED", metadata("shop", "web-0"));
+    events.send("ADDED", &metadata("shop", "web-0"));
     eventually(&objects, "shop", &["web-0", "web-1", "web-2"]).await;
-    events.send("DELETED", metadata("shop", "web-1"));
+    events.send("DELETED", &metadata("shop", "web-1"));
     eventually(&objects, "shop", &["web-0", "web-2"]).await;
 }
 
@@ -145,7 +145,7 @@ async fn kinds_outside_the_list_or_the_requests_scope_are_refused_unasked() {
     let error = objects.endpoints(Some("shop"), &"deployments.apps".parse().unwrap(), &everything).await.unwrap_err();
     assert!(error.message.contains("ask for pods, services or nodes"), "{error}");
     drop(objects);
-    server.is_asked_no_more().await;
+    server.expect_no_more().await;
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn pods_have_their_ips_and_readiness_and_serve_names_too() {
     assert_eq!(found.unwrap(), [endpoint("pending", &[], false), endpoint("ready", &["10.0.0.1", "fd00::1"], true)]);
     assert_eq!(names(&objects, "shop").await.unwrap(), ["pending", "ready"]);
     drop(objects);
-    server.is_asked_no_more().await;
+    server.expect_no_more().await;
 }
 
 #[tokio::test]
