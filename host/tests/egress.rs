@@ -1,5 +1,7 @@
 //! The egress room through its door, against real servers on loopback: what leaves, what does not, and what comes back.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+
 #[path = "egress/backend.rs"]
 mod backend;
 
@@ -200,7 +202,7 @@ async fn a_credential_reaches_its_origin_alone_and_replaces_the_guests_copy() {
     let (ours_origin, other_origin) = (ours.origin("ours.test"), other.origin("other.test"));
     let credential = Credential::bearer(Origin::parse(&ours_origin).unwrap(), "hunter2\n").unwrap();
     let client = client_with(&[&ours_origin, &other_origin], always_here(), loopback_allowed(), |config| {
-        config.credentials = vec![credential]
+        config.credentials = vec![credential];
     });
     for origin in [&ours_origin, &other_origin] {
         let forged = vec![("authorization".to_owned(), "Bearer forged".to_owned())];

@@ -2,13 +2,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::objects::{
-    Static,
+    FixedObjects,
     mock::{self, Events, Server, status},
 };
 
 fn objects(policy: ObjectPolicy) -> (WatchedObjects, Server) {
     let (client, server) = mock::pair();
-    (WatchedObjects::new(client, Arc::new(Static::new(ObjectPolicy::default())), policy), server)
+    (WatchedObjects::new(client, Arc::new(FixedObjects::new(ObjectPolicy::default())), policy), server)
 }
 
 fn pods() -> GroupResource {
