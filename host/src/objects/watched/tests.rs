@@ -223,3 +223,19 @@ async fn a_kind_of_a_group_is_watched_where_discovery_puts_it() {
     let (found, _events) = tokio::join!(asked, listed_and_watched(&mut server, "/apis/apps/v1/deployments", listing));
     assert_eq!(found.unwrap(), ["web"]);
 }
+
+#[tokio::test]
+async fn a_watch_outlives_the_runtime_that_asked_for_it() {
+    let (objects, mut server) = objects(ObjectPolicy::default());
+    let objects = Arc::new(objects);
+    let guests = Arc::clone(&objects);
+    let asked = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(names(&guests, "shop"))
+    });
+    let listing = list("PartialObjectMetadataList", &[metadata("shop", "web-1")]);
+    let (found, events) = tokio::join!(asked, listed_and_watched(&mut server, "/api/v1/pods", listing));
+    assert_eq!(found.unwrap().unwrap(), ["web-1"]);
+    events.send("ADDED", &metadata("shop", "web-2"));
+    eventually(&objects, "shop", &["web-1", "web-2"]).await;
+}
