@@ -1,0 +1,38 @@
+//! `cargo xtask e2e`: builds what is missing, then runs the end-to-end suite on a real control plane.
+
+use std::env;
+
+use anyhow::Result;
+
+use crate::{control_plane, guests, shell};
+
+const HELP: &str = "\
+The end-to-end suite: real etcd, kube-apiserver and kube-controller-manager, two replicas of the adapter, kubectl.
+
+Usage: cargo xtask e2e [OPTIONS] [NAME]...
+
+  NAME       run only the cases whose name contains one of these (the adapter is installed all the same)
+  --list     list the cases
+  --keep     leave the run's folder (keys, kubeconfigs, logs) behind
+  --release  test a release build of the adapter, so that the measured figures mean something";
+
+/// Builds the control plane, the guests and the adapter, and runs the suite.
+pub(crate) fn run(options: &[String]) -> Result<()> {
+    if options.iter().any(|option| option == "--help" || option == "-h") {
+        println!("{HELP}");
+        return Ok(());
+    }
+    let (profile, options): (Vec<&String>, Vec<&String>) = options.iter().partition(|option| *option == "--release");
+    let programs = control_plane::build()?;
+    println!("building the plugins");
+    guests::run(&[])?;
+    println!("building the adapter");
+    shell::run(shell::cargo().args(["build", "-p", "wasm-metrics-adapter"]).args(&profile))?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| shell::root().join("target"), Into::into);
+    let folder = if profile.is_empty() { "debug" } else { "release" };
+    let mut suite = shell::cargo();
+    suite.args(["test", "-p", "e2e", "--test", "suite", "--"]).args(options);
+    suite.env("WASM_METRICS_ADAPTER_CONTROL_PLANE", programs);
+    suite.env("WASM_METRICS_ADAPTER_BIN", target.join(folder).join("wasm-metrics-adapter"));
+    shell::run(&mut suite)
+}
