@@ -1,21 +1,60 @@
-//! The project's own commands, the same for people and for CI: `cargo xtask COMMAND`.
+//! The project's own commands, the same for people and for CI: `cargo xtask COMMAND`. Each command is a module with a
+//! `run`; this file only chooses one and never does work itself.
 
+mod check;
 mod control_plane;
+mod e2e;
+mod guests;
 mod shell;
+mod toolchain;
+mod wit;
 
 use std::process::ExitCode;
 
+const HELP: &str = "\
+The project's own commands.
+
+Usage: cargo xtask COMMAND [OPTIONS]
+
+Commands:
+  e2e      run the end-to-end suite against a real control plane, two replicas of the adapter and real plugins
+  check    formatting, lints, documentation, dependency policy and manifests, as CI checks them
+  deny     the dependency policy alone, by cargo-deny where it is installed
+  control-plane build|up
+           build a Kubernetes control plane for this machine, or start one
+  guests   build every plugin and every test guest into target/guests/NAME.wasm
+  wit      check that bindings generators for Rust, C and Go accept the WIT package, and that released WIT is unchanged
+           --bless  record the present WIT files as those of an unreleased track
+
+The wasm toolchain is set up on first use, by rustup if that can fetch wasm32-wasip2, else from Debian's packages in the
+user's cache directory. WASM_RUST_SOURCE=auto|rustup|debian chooses; xtask/wasm-toolchain.sh tells more.";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let outcome = match arguments.split_first() {
-        Some((command, options)) if command == "control-plane" => control_plane::run(options),
-        _ => Err(anyhow::anyhow!("Usage: cargo xtask control-plane COMMAND")),
-    };
-    match outcome {
+    match dispatch(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> anyhow::Result<()> {
+    let Some((command, options)) = arguments.split_first() else {
+        anyhow::bail!("no command given\n\n{HELP}");
+    };
+    match command.as_str() {
+        "e2e" => e2e::run(options),
+        "check" => check::run(options),
+        "deny" => check::deny(options),
+        "control-plane" => control_plane::run(options),
+        "guests" => guests::run(options),
+        "wit" => wit::run(options),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        unknown => anyhow::bail!("`{unknown}` is no command; `cargo xtask --help` lists them"),
     }
 }

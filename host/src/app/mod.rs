@@ -1,0 +1,95 @@
+//! The only wiring: builds the rooms from the configuration, joins them, waits for the end. Holds no logic of its own, and nobody
+//! imports it.
+
+mod certificate;
+mod endpoints;
+mod pipeline;
+mod rooms;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::info;
+
+use self::rooms::Rooms;
+use crate::{
+    config::Config,
+    registry, reload, serve,
+    telemetry::{self, Metrics, Readiness},
+};
+
+/// Time between "not ready" and the end of new connections: endpoints need it to learn that this replica is leaving.
+const LAME_DUCK: Duration = Duration::from_secs(3);
+
+/// Runs `serve` until SIGTERM or SIGINT.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    telemetry::start_logging(&config.log_filter, config.log_format)?;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // Guests have threads of their own, so that TLS, authentication and discovery never queue behind them.
+    let guests = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.guest_threads)
+        .thread_name("guest")
+        .enable_all()
+        .build()
+        .context("start the guests' threads")?;
+    let serving = tokio::runtime::Builder::new_multi_thread().thread_name("serve").enable_all().build()?;
+    let outcome = serving.block_on(serve(config, guests.handle().clone()));
+    guests.shutdown_background();
+    serving.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result<()> {
+    let (readiness, metrics) = (Readiness::default(), Arc::new(Metrics::default()));
+    let first_loads = readiness.latch("plugins");
+    let (stop, background) = (CancellationToken::new(), TaskTracker::new());
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listen on {}; choose a free port with --secure-port", config.listen))?;
+    let address = listener.local_addr()?;
+
+    let rooms = Rooms::build(&config, guests, metrics.clone(), &stop, &background).await?;
+    let certificate = certificate::start(&config, rooms.client.clone(), &stop, &background).await?;
+
+    let (reader, writer) = registry::new();
+    let reloader = reload::Reloader::new(rooms.reload(&config, writer, metrics.clone(), stop.clone()), first_loads);
+    let (events, inbox) = tokio::sync::mpsc::channel(64);
+    background.spawn(rooms.source.run(events));
+    let reloading = background.spawn(reloader.run(inbox, stop.clone()));
+
+    let pipeline = pipeline::Pipeline::new(&config, rooms.auth, reader, rooms.kinds, readiness.clone(), metrics);
+    let server = serve::Server {
+        listener,
+        tls: serve::server_config(certificate)?,
+        service: pipeline.into_router(),
+        limits: serve::Limits::default(),
+    };
+    info!(%address, namespace = %config.namespace, "serving");
+    let closing = CancellationToken::new();
+    let server = tokio::spawn(server.run(closing.clone()));
+
+    terminated().await?;
+    info!("stopping: not ready from now on");
+    readiness.drain();
+    if config.cluster.is_some() {
+        tokio::time::sleep(LAME_DUCK).await;
+    }
+    closing.cancel();
+    server.await.context("serve")?;
+    stop.cancel();
+    reloading.await.context("reload")?;
+    info!("stopped");
+    Ok(())
+}
+
+async fn terminated() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

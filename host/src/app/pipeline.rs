@@ -1,0 +1,120 @@
+//! The request path, top-down: bounds, who, what, may they, answer.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts},
+    response::{IntoResponse as _, Response},
+};
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::{endpoints, rooms::Auth};
+use crate::{
+    api::{Api, Form, Status, Target},
+    config::Config,
+    model::{Attributes, Connection, Kinds, Provider},
+    telemetry::{Metrics, Readiness, RequestLabels},
+};
+
+/// Joins requests and answers in logs, as in k8s.io/apiserver.
+static AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+/// Bytes of an audit id that a client may choose.
+const AUDIT_ID_BYTES: usize = 64;
+
+/// What requests pass through.
+pub(super) struct Pipeline {
+    auth: Auth,
+    api: Api,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    places: Semaphore,
+    timeout: Duration,
+}
+
+impl Pipeline {
+    pub(super) fn new(
+        config: &Config,
+        auth: Auth,
+        provider: Arc<dyn Provider>,
+        kinds: Arc<dyn Kinds>,
+        readiness: Readiness,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let places = Semaphore::new(config.max_requests_inflight);
+        Self { auth, api: Api::new(provider, kinds), readiness, metrics, places, timeout: config.request_timeout }
+    }
+
+    /// Every path goes the same way.
+    pub(super) fn into_router(self) -> Router {
+        Router::new().fallback(handle).with_state(Arc::new(self))
+    }
+
+    async fn answer(&self, request: Request) -> (Response, &'static str) {
+        let Ok(_place) = self.places.try_acquire() else { return (too_many(), "other") };
+        let (mut head, _body) = request.into_parts();
+        let target = Target::parse(&head.method, &head.uri);
+        let group = target.as_ref().map_or("other", |target| target.group());
+        match tokio::time::timeout(self.timeout, self.admit_and_answer(&mut head, target)).await {
+            Ok(response) => (response, group),
+            Err(_) => (self.api.refuse(&Status::timeout(), &head), group),
+        }
+    }
+
+    async fn admit_and_answer(&self, head: &mut Parts, target: Result<Target, crate::api::PathError>) -> Response {
+        let Auth { authenticator, authorizer } = &self.auth;
+        let connection = head.extensions.get::<Arc<Connection>>().cloned().unwrap_or_default();
+        let user = match authenticator.authenticate(&connection, &mut head.headers).await {
+            Ok(user) => user,
+            Err(error) => return self.api.refuse(&Status::unauthenticated(&error), head),
+        };
+        let attributes = match &target {
+            Ok(target) => target.attributes(),
+            Err(_) => Attributes::NonResource {
+                path: head.uri.path().to_owned(),
+                verb: head.method.as_str().to_lowercase(),
+            },
+        };
+        if let Err(error) = authorizer.authorize(&user, &attributes).await {
+            return self.api.refuse(&Status::unauthorized(&error, &user, &attributes), head);
+        }
+        match target {
+            Ok(Target { form: Form::Other, path, .. }) => self.other(head, &path),
+            Ok(target) => self.api.respond(&target, head).await,
+            Err(error) => self.api.refuse(&Status::of_path(&error), head),
+        }
+    }
+
+    fn other(&self, head: &Parts, path: &str) -> Response {
+        let query = head.uri.query().unwrap_or_default();
+        endpoints::answer(&head.method, path, query, &self.readiness, &self.metrics)
+            .unwrap_or_else(|| self.api.refuse(&Status::not_found(), head))
+    }
+}
+
+async fn handle(State(pipeline): State<Arc<Pipeline>>, request: Request) -> Response {
+    let started = Instant::now();
+    let audit_id = audit_id(request.headers());
+    let (mut response, group) = pipeline.answer(request).await;
+    response.headers_mut().insert(AUDIT_ID.clone(), audit_id);
+    let labels = RequestLabels { group, code: response.status().as_u16() };
+    pipeline.metrics.request_seconds.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
+    pipeline.metrics.requests.get_or_create(&labels).inc();
+    response
+}
+
+/// The client's, if it is one, else a new one.
+fn audit_id(headers: &HeaderMap) -> HeaderValue {
+    let sent = headers.get(&AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_BYTES);
+    sent.cloned().unwrap_or_else(|| {
+        let id = format!("{:032x}", rand::random::<u128>());
+        HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("none"))
+    })
+}
+
+/// In the words of k8s.io/apiserver `pkg/server/filters/maxinflight.go`, but without `Retry-After`, on which client-go would sleep
+/// inside an HPA worker.
+fn too_many() -> Response {
+    (StatusCode::TOO_MANY_REQUESTS, "Too many requests, please try again later.\n").into_response()
+}

@@ -1,0 +1,227 @@
+//! Builds the rooms that differ between a cluster and a folder on loopback.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use kube::{Client, config::KubeConfigOptions, config::Kubeconfig};
+use tokio::sync::mpsc::Sender;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    auth::{
+        AuthenticationOptions, Authenticator, AuthorizationOptions, Authorizer, ClusterConfig, KubeReviews, Sources,
+    },
+    bundle::Grants,
+    config::{Certificate, Cluster, Config},
+    egress,
+    model::{Kinds, Objects},
+    objects::{DiscoveredKinds, FixedObjects, ObjectPolicy, WatchedObjects},
+    registry, reload,
+    runtime::{CompilerConfig, Runtime},
+    source::{
+        ClusterDependencies, ConfigMapSource, Dependencies, DirectorySource, Event, EventReporter, LogReporter,
+        Reporter,
+    },
+    telemetry::Metrics,
+};
+
+/// Who asks, and may they.
+pub(super) struct Auth {
+    pub(super) authenticator: Authenticator,
+    pub(super) authorizer: Authorizer,
+}
+
+/// Where plugins come from.
+pub(super) enum Source {
+    ConfigMaps(ConfigMapSource),
+    Folder(DirectorySource),
+}
+
+impl Source {
+    pub(super) async fn run(self, events: Sender<Event>) {
+        match self {
+            Self::ConfigMaps(source) => source.run(events).await,
+            Self::Folder(source) => source.run(events).await,
+        }
+    }
+}
+
+/// Everything but the server.
+pub(super) struct Rooms {
+    pub(super) client: Option<Client>,
+    pub(super) auth: Auth,
+    pub(super) kinds: Arc<dyn Kinds>,
+    pub(super) source: Source,
+    runtime: Arc<Runtime>,
+    dependencies: Arc<dyn Dependencies>,
+    reporter: Arc<dyn Reporter>,
+    egress: Arc<egress::Shared>,
+}
+
+impl Rooms {
+    pub(super) async fn build(
+        config: &Config,
+        guests: tokio::runtime::Handle,
+        metrics: Arc<Metrics>,
+        stop: &CancellationToken,
+        background: &TaskTracker,
+    ) -> anyhow::Result<Self> {
+        let client = match &config.cluster {
+            Some(cluster) => Some(client(cluster.kubeconfig.as_deref()).await?),
+            None => None,
+        };
+        let auth = match (&config.cluster, &client) {
+            (Some(cluster), Some(client)) => delegated(cluster, client, stop, background).await?,
+            _ => Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only() },
+        };
+        let (kinds, objects) = match &client {
+            Some(client) => watched(config, client, background)?,
+            None => fixed(),
+        };
+        let (source, dependencies, reporter) = source(config, client.as_ref())?;
+        let compiler = CompilerConfig {
+            cache_dir: config.compile_cache_dir.clone(),
+            child: Some(std::env::current_exe().context("find the adapter's own binary, which is its compiler")?),
+        };
+        let runtime = Runtime::new(compiler, guests, objects, kinds.clone(), metrics)?;
+        let egress = Arc::new(egress(config).await?);
+        Ok(Self { client, auth, kinds, source, runtime, dependencies, reporter, egress })
+    }
+
+    /// What reloads need.
+    pub(super) fn reload(
+        &self,
+        config: &Config,
+        registry: registry::Writer,
+        metrics: Arc<Metrics>,
+        stopping: CancellationToken,
+    ) -> reload::Shared {
+        let mut grants = Grants::default();
+        if let Certificate::SelfIssued { secret, .. } = &config.certificate {
+            grants.own_secrets.insert((config.namespace.clone(), secret.clone()));
+        }
+        reload::Shared {
+            runtime: self.runtime.clone(),
+            registry,
+            dependencies: self.dependencies.clone(),
+            reporter: self.reporter.clone(),
+            egress: self.egress.clone(),
+            kinds: self.kinds.clone(),
+            grants,
+            own_namespace: config.namespace.clone(),
+            metrics,
+            stopping,
+        }
+    }
+}
+
+async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
+    let config = match kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path)
+                .with_context(|| format!("read {}; name a kubeconfig with --kubeconfig", path.display()))?;
+            kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("use {}", path.display()))?
+        }
+        None => kube::Config::incluster()
+            .context("find the pod's service account; outside a cluster use --kubeconfig, or --plugin-dir alone")?,
+    };
+    Client::try_from(config).context("connect to the API server")
+}
+
+/// As another user where a kubeconfig says so, else as `client`.
+async fn client_or(kubeconfig: Option<&Path>, otherwise: &Client) -> anyhow::Result<Client> {
+    match kubeconfig {
+        Some(path) => client(Some(path)).await,
+        None => Ok(otherwise.clone()),
+    }
+}
+
+async fn delegated(
+    cluster: &Cluster,
+    main: &Client,
+    stop: &CancellationToken,
+    background: &TaskTracker,
+) -> anyhow::Result<Auth> {
+    let authentication = client_or(cluster.authentication_kubeconfig.as_deref(), main).await?;
+    let authorization = client_or(cluster.authorization_kubeconfig.as_deref(), main).await?;
+    let sources = Sources {
+        client: (!cluster.skip_lookup).then(|| authentication.clone()),
+        tolerate_lookup_failure: cluster.tolerate_lookup_failure,
+        client_ca_file: cluster.client_ca_file.clone(),
+        front_proxy: cluster.front_proxy.clone(),
+    };
+    let (trust, watch) = ClusterConfig::start(sources).await?;
+    background.spawn(watch.run(stop.clone()));
+    let tokens = Arc::new(KubeReviews::new(authentication, cluster.audiences.clone()));
+    let accesses = Arc::new(KubeReviews::new(authorization, Vec::new()));
+    let authentication = AuthenticationOptions {
+        valid_tokens_for: cluster.token_ttl,
+        invalid_tokens_for: cluster.token_ttl,
+        ..AuthenticationOptions::default()
+    };
+    let authorization = AuthorizationOptions {
+        always_allow_paths: cluster.always_allow_paths.clone(),
+        allowed_for: cluster.authorized_ttl,
+        denied_for: cluster.unauthorized_ttl,
+        ..AuthorizationOptions::default()
+    };
+    Ok(Auth {
+        authenticator: Authenticator::delegated(trust, tokens, &authentication),
+        authorizer: Authorizer::delegated(accesses, authorization),
+    })
+}
+
+type Cache = (Arc<dyn Kinds>, Arc<dyn Objects>);
+
+fn watched(config: &Config, client: &Client, background: &TaskTracker) -> anyhow::Result<Cache> {
+    let policy = ObjectPolicy::parse(config.object_resources.iter().map(String::as_str)).context("--object-resources")?;
+    let kinds = Arc::new(DiscoveredKinds::new(client.clone()));
+    background.spawn(kinds.clone().keep_fresh());
+    let objects = WatchedObjects::new(client.clone(), kinds.clone(), policy);
+    Ok((kinds, Arc::new(objects)))
+}
+
+fn fixed() -> Cache {
+    let fixed = Arc::new(FixedObjects::default());
+    (fixed.clone(), fixed)
+}
+
+type Plugins = (Source, Arc<dyn Dependencies>, Arc<dyn Reporter>);
+
+fn source(config: &Config, client: Option<&Client>) -> anyhow::Result<Plugins> {
+    match (&config.plugin_dir, client) {
+        (Some(folder), _) => {
+            let source = DirectorySource::new(folder);
+            let dependencies = Arc::new(source.dependencies());
+            Ok((Source::Folder(source), dependencies, Arc::new(LogReporter)))
+        }
+        (None, Some(client)) => {
+            let source = ConfigMapSource::new(client.clone(), &config.namespace);
+            let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "wasm-metrics-adapter".to_owned());
+            let reporter = EventReporter::new(client.clone(), &instance);
+            Ok((Source::ConfigMaps(source), Arc::new(ClusterDependencies::new(client.clone())), Arc::new(reporter)))
+        }
+        (None, None) => anyhow::bail!("there are no plugins without a cluster; name a folder with --plugin-dir"),
+    }
+}
+
+async fn egress(config: &Config) -> anyhow::Result<egress::Shared> {
+    let mut roots = egress::TrustRoots::system();
+    if let Some(path) = &config.backend_ca_file {
+        let pem = tokio::fs::read(path).await.with_context(|| format!("read --backend-ca-file {}", path.display()))?;
+        roots = roots.with_pem(&path.display().to_string(), &pem)?;
+    }
+    let addresses = egress::AddressPolicy { loopback: config.internal_cidrs.clone(), api_server: api_server().await };
+    Ok(egress::Shared::new(roots, Arc::new(egress::SystemResolver), addresses)?)
+}
+
+/// Where the API server answers inside the cluster: what plugins may know of the cluster comes through `objects`.
+async fn api_server() -> Vec<SocketAddr> {
+    let (Ok(host), Ok(port)) = (std::env::var("KUBERNETES_SERVICE_HOST"), std::env::var("KUBERNETES_SERVICE_PORT")) else {
+        return Vec::new();
+    };
+    let found = tokio::net::lookup_host(format!("{host}:{port}")).await;
+    found.map(Iterator::collect).unwrap_or_default()
+}

@@ -1,0 +1,164 @@
+//! Authentication: a connection and a request's headers become a user, in the order of `pkg/authentication/authenticatorfactory`
+//! of k8s.io/apiserver: front proxy, client certificate, bearer token, anonymous. Never believes an identity header without a
+//! front proxy's verified certificate, and lets none of them, nor a token, through to what is behind.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, header::AUTHORIZATION};
+use rustls_pki_types::UnixTime;
+
+use super::{
+    AUTHENTICATED, MASTERS, UNAUTHENTICATED,
+    certificate::verdict,
+    request_header,
+    reviews::{ReviewLimits, Reviews, TokenVerdict},
+    tokens::{Lifetimes, Tokens},
+    trust::{IdentityHeaders, Trust, TrustConfig},
+};
+use crate::model::{AuthError, Connection, User};
+
+/// Who a client is that presented nothing.
+const ANONYMOUS: &str = "system:anonymous";
+/// Who everybody is without a cluster.
+const LOCAL: &str = "local";
+
+/// How tokens are reviewed and whether strangers are let on to authorization.
+#[derive(Debug, Clone)]
+pub struct AuthenticationOptions {
+    /// For how long the API server's word that a token is valid holds.
+    pub valid_tokens_for: Duration,
+    /// For how long its word that a token is invalid holds.
+    pub invalid_tokens_for: Duration,
+    /// Whether who presents nothing is `system:anonymous`, whom authorization usually refuses, or refused here.
+    pub anonymous: bool,
+    /// How much is asked of the API server.
+    pub reviews: ReviewLimits,
+}
+
+impl Default for AuthenticationOptions {
+    fn default() -> Self {
+        Self {
+            valid_tokens_for: Duration::from_secs(10),
+            invalid_tokens_for: Duration::from_secs(10),
+            anonymous: true,
+            reviews: ReviewLimits::default(),
+        }
+    }
+}
+
+/// Tells who asks.
+pub struct Authenticator(Mode);
+
+enum Mode {
+    Delegated { trust: Arc<Trust>, tokens: Tokens, anonymous: bool },
+    LocalOnly,
+}
+
+impl Authenticator {
+    /// Authentication as the cluster does it.
+    pub fn delegated(trust: Arc<Trust>, reviews: Arc<dyn Reviews>, options: &AuthenticationOptions) -> Self {
+        let lifetimes = Lifetimes { valid: options.valid_tokens_for, invalid: options.invalid_tokens_for };
+        let tokens = Tokens::new(reviews, &options.reviews, lifetimes);
+        Self(Mode::Delegated { trust, tokens, anonymous: options.anonymous })
+    }
+
+    /// No authentication: everybody is `local` of `system:masters`. For a listener on loopback without a cluster alone, which
+    /// the caller sees to.
+    pub fn local_only() -> Self {
+        Self(Mode::LocalOnly)
+    }
+
+    /// Who sent a request with these headers over this connection. Whatever the outcome, credentials and identity headers are
+    /// gone from `headers` afterwards.
+    ///
+    /// `AuthError::Unauthenticated` if a credential was presented and none is valid; `AuthError::Unavailable` if a token was
+    /// presented and the API server could not be asked.
+    pub async fn authenticate(&self, connection: &Connection, headers: &mut HeaderMap) -> Result<User, AuthError> {
+        let Mode::Delegated { trust, tokens, anonymous } = &self.0 else {
+            request_header::strip(headers, &IdentityHeaders::default());
+            headers.remove(AUTHORIZATION);
+            return Ok(User {
+                name: LOCAL.to_owned(),
+                groups: vec![MASTERS.to_owned(), AUTHENTICATED.to_owned()],
+                ..User::default()
+            });
+        };
+        let (by_certificate, token) = {
+            let trust = trust.load();
+            let by_certificate = certified_user(connection, headers, &trust);
+            request_header::strip(headers, &trust.headers);
+            (by_certificate, bearer_token(headers))
+        };
+        headers.remove(AUTHORIZATION);
+        let refused = match by_certificate {
+            Ok(Some(user)) => return Ok(with_authenticated_group(user)),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        let Some(token) = token? else {
+            return match refused {
+                Some(error) => Err(error),
+                None if *anonymous => Ok(anonymous_user()),
+                None => Err(AuthError::Unauthenticated(
+                    "no credential was presented, and anonymous requests are off".to_owned(),
+                )),
+            };
+        };
+        match tokens.verdict(&token).await {
+            Ok(verdict) => match &*verdict {
+                TokenVerdict::Valid(user) => Ok(with_authenticated_group(user.clone())),
+                TokenVerdict::Invalid(reason) => {
+                    Err(AuthError::Unauthenticated(format!("the bearer token is not valid: {reason}")))
+                }
+            },
+            Err(error) => Err(AuthError::Unavailable(format!("the bearer token could not be reviewed: {error}"))),
+        }
+    }
+}
+
+/// The user by the connection's certificate: the one that a front proxy names, or the certificate's own; `None` without one.
+fn certified_user(
+    connection: &Connection,
+    headers: &HeaderMap,
+    trust: &TrustConfig,
+) -> Result<Option<User>, AuthError> {
+    let Some(verdict) = verdict(connection, trust, UnixTime::now()) else { return Ok(None) };
+    if verdict.front_proxy.is_ok()
+        && let Some(user) = request_header::identity(headers, &trust.headers)?
+    {
+        return Ok(Some(user));
+    }
+    match (&verdict.client, &verdict.front_proxy) {
+        (Ok(user), _) => Ok(Some(user.clone())),
+        (Err(_), Ok(())) => Err(AuthError::Unauthenticated(
+            "the front proxy named no user, and its certificate is no user's; send the username header".to_owned(),
+        )),
+        (Err(client), Err(front_proxy)) => Err(AuthError::Unauthenticated(format!(
+            "the client certificate is neither a user's ({client}) nor a front proxy's ({front_proxy})"
+        ))),
+    }
+}
+
+/// The token of `Authorization: Bearer TOKEN`, read as `pkg/authentication/request/bearertoken` of k8s.io/apiserver does: another
+/// scheme presents nothing.
+fn bearer_token(headers: &HeaderMap) -> Result<Option<String>, AuthError> {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let value =
+        value.to_str().map_err(|_| AuthError::Unauthenticated("the Authorization header is not ASCII".to_owned()))?;
+    let mut parts = value.trim().splitn(3, ' ');
+    let is_bearer = parts.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"));
+    Ok(parts.next().filter(|token| is_bearer && !token.is_empty()).map(str::to_owned))
+}
+
+/// `AuthenticatedGroupAdder` in `pkg/authentication/group` of k8s.io/apiserver.
+fn with_authenticated_group(mut user: User) -> User {
+    let settled = user.groups.iter().any(|group| group == AUTHENTICATED || group == UNAUTHENTICATED);
+    if user.name != ANONYMOUS && !settled {
+        user.groups.push(AUTHENTICATED.to_owned());
+    }
+    user
+}
+
+fn anonymous_user() -> User {
+    User { name: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..User::default() }
+}

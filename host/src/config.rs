@@ -1,0 +1,407 @@
+//! The flags of `serve`, checked before any port opens. Names are those of k8s.io/apiserver where it has the flag
+//! (`pkg/server/options`).
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+use ipnet::IpNet;
+
+use crate::telemetry::LogFormat;
+
+/// `wasm-metrics-adapter serve`
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    listen: ListenArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
+    authentication: AuthenticationArgs,
+    #[command(flatten)]
+    plugins: PluginArgs,
+    #[command(flatten)]
+    logging: LoggingArgs,
+}
+
+/// Where and how to listen.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Listening")]
+struct ListenArgs {
+    /// The address to listen on; by default every address in a cluster, and loopback without one
+    #[arg(long, value_name = "IP")]
+    bind_address: Option<IpAddr>,
+    /// The port to listen on, with TLS
+    #[arg(long, value_name = "PORT", default_value_t = 6443)]
+    secure_port: u16,
+    /// The serving certificate with its chain, in PEM; read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// The key of --tls-cert-file, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    tls_private_key_file: Option<PathBuf>,
+    /// Without --tls-cert-file: the Secret, in the adapter's namespace, in which the replicas keep the CA that issues their
+    /// serving certificates
+    #[arg(long, value_name = "NAME", default_value = "wasm-metrics-adapter-serving")]
+    serving_ca_secret: String,
+    /// The adapter's Service, whose names the serving certificate carries and whose APIServices get the CA
+    #[arg(long, value_name = "NAME", default_value = "wasm-metrics-adapter")]
+    service: String,
+    /// Requests under way at once; more are answered with 429
+    #[arg(long, value_name = "COUNT", default_value_t = 400)]
+    max_requests_inflight: usize,
+    /// How long one request may take
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    request_timeout: Duration,
+}
+
+/// Which cluster, as whom.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Cluster")]
+struct ClusterArgs {
+    /// The cluster and who to be there; by default the pod's own service account
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The adapter's own namespace
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE", default_value = "wasm-metrics-adapter")]
+    namespace: String,
+    /// The kinds of objects that plugins may look up, as RESOURCE or RESOURCE.GROUP; `*.GROUP` stands for a whole group
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "pods,services,nodes,namespaces,*.apps")]
+    object_resources: Vec<String>,
+}
+
+/// Who may ask.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Authentication and authorization")]
+struct AuthenticationArgs {
+    /// Who to be when tokens are reviewed and the front proxy's CA is looked up; by default as --kubeconfig
+    #[arg(long, value_name = "FILE")]
+    authentication_kubeconfig: Option<PathBuf>,
+    /// Who to be when accesses are reviewed; by default as --kubeconfig
+    #[arg(long, value_name = "FILE")]
+    authorization_kubeconfig: Option<PathBuf>,
+    /// Don't look up kube-system/extension-apiserver-authentication; then the CA files must be given
+    #[arg(long)]
+    authentication_skip_lookup: bool,
+    /// Start although that ConfigMap may not be read; clients of unknown CAs are then refused
+    #[arg(long)]
+    authentication_tolerate_lookup_failure: bool,
+    /// For how long a reviewed token is remembered
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    authentication_token_webhook_cache_ttl: Duration,
+    /// For how long a granted access is remembered
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    authorization_webhook_cache_authorized_ttl: Duration,
+    /// For how long a refused access is remembered
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    authorization_webhook_cache_unauthorized_ttl: Duration,
+    /// Paths that anybody may read
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "/healthz,/readyz,/livez")]
+    authorization_always_allow_paths: Vec<String>,
+    /// Audiences that a token must be for; by default the API server's own
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    api_audiences: Vec<String>,
+    /// The CA of client certificates, in place of the cluster's
+    #[arg(long, value_name = "FILE")]
+    client_ca_file: Option<PathBuf>,
+    /// The CA of front proxies, in place of the cluster's
+    #[arg(long, value_name = "FILE")]
+    requestheader_client_ca_file: Option<PathBuf>,
+    /// Common names of front proxies; none means any of the CA
+    #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "requestheader_client_ca_file")]
+    requestheader_allowed_names: Vec<String>,
+    /// Headers of the user name, the first that is there counts
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "x-remote-user")]
+    requestheader_username_headers: Vec<String>,
+    /// Headers of the user's id
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    requestheader_uid_headers: Vec<String>,
+    /// Headers of groups
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "x-remote-group")]
+    requestheader_group_headers: Vec<String>,
+    /// Beginnings of headers of further attributes
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "x-remote-extra-")]
+    requestheader_extra_headers_prefix: Vec<String>,
+}
+
+/// Where plugins come from, and what they may.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Plugins")]
+struct PluginArgs {
+    /// Take plugins from this folder (NAME.wasm with NAME.yaml beside it, or ConfigMap YAML files) in place of ConfigMaps;
+    /// without --kubeconfig this needs no cluster
+    #[arg(long, value_name = "DIR")]
+    plugin_dir: Option<PathBuf>,
+    /// Keep compiled plugins in this folder, which nobody else may write: a restart is then ready in milliseconds
+    #[arg(long, value_name = "DIR")]
+    compile_cache_dir: Option<PathBuf>,
+    /// Addresses that plugins may reach although they are forbidden by default (loopback, link-local); as CIDRs
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    internal_cidrs: Vec<IpNet>,
+    /// Further CAs of plugins' backends, in PEM, beside the system's
+    #[arg(long, value_name = "FILE")]
+    backend_ca_file: Option<PathBuf>,
+    /// Threads on which plugins run; by default as many as processors
+    #[arg(long, value_name = "COUNT")]
+    guest_threads: Option<usize>,
+}
+
+/// What to log.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Logging")]
+struct LoggingArgs {
+    /// Which lines, as a level or as `target=level` pairs
+    #[arg(long, value_name = "FILTER", env = "LOG_FILTER", default_value = "info")]
+    log_filter: String,
+    /// How lines look
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    logging_format: LogFormat,
+}
+
+/// What `serve` is to do. Every value is checked.
+#[derive(Debug)]
+pub struct Config {
+    /// The address and port to listen on.
+    pub listen: SocketAddr,
+    /// Where the serving certificate comes from.
+    pub certificate: Certificate,
+    /// Requests under way at once.
+    pub max_requests_inflight: usize,
+    /// How long one request may take.
+    pub request_timeout: Duration,
+    /// The cluster; absent for a folder of plugins on loopback.
+    pub cluster: Option<Cluster>,
+    /// The adapter's own namespace.
+    pub namespace: String,
+    /// Kinds of objects that plugins may look up.
+    pub object_resources: Vec<String>,
+    /// Plugins of a folder, in place of ConfigMaps.
+    pub plugin_dir: Option<PathBuf>,
+    /// Compiled plugins.
+    pub compile_cache_dir: Option<PathBuf>,
+    /// Addresses that plugins may reach beside the usual ones.
+    pub internal_cidrs: Vec<IpNet>,
+    /// Further CAs of backends.
+    pub backend_ca_file: Option<PathBuf>,
+    /// Threads for guests.
+    pub guest_threads: usize,
+    /// Which log lines.
+    pub log_filter: String,
+    /// How they look.
+    pub log_format: LogFormat,
+}
+
+/// Where the serving certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Certificate {
+    /// Files that somebody else renews.
+    Files {
+        /// The chain.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// A CA of our own, in a Secret that the replicas share.
+    SelfIssued {
+        /// The Secret.
+        secret: String,
+        /// The Service.
+        service: String,
+    },
+    /// Made at the start, for loopback.
+    Ephemeral,
+}
+
+/// Which cluster, as whom, and whom to trust.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Absent for the pod's own service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// Absent for the same as `kubeconfig`.
+    pub authentication_kubeconfig: Option<PathBuf>,
+    /// Absent for the same as `kubeconfig`.
+    pub authorization_kubeconfig: Option<PathBuf>,
+    /// `--authentication-skip-lookup`
+    pub skip_lookup: bool,
+    /// `--authentication-tolerate-lookup-failure`
+    pub tolerate_lookup_failure: bool,
+    /// For how long a reviewed token is remembered.
+    pub token_ttl: Duration,
+    /// For how long a granted access is remembered.
+    pub authorized_ttl: Duration,
+    /// For how long a refused access is remembered.
+    pub unauthorized_ttl: Duration,
+    /// Paths that anybody may read.
+    pub always_allow_paths: Vec<String>,
+    /// Audiences of tokens.
+    pub audiences: Vec<String>,
+    /// In place of the cluster's.
+    pub client_ca_file: Option<PathBuf>,
+    /// In place of the cluster's.
+    pub front_proxy: Option<crate::auth::FrontProxyFlags>,
+}
+
+/// Flags that don't go together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidConfig {
+    /// Without a cluster nobody is authenticated, so nobody else may connect.
+    #[error("--bind-address {0} can be reached by others, and without a cluster nobody is authenticated; listen on loopback, or name a cluster with --kubeconfig")]
+    NotLoopback(IpAddr),
+    /// Nothing would say whom to trust.
+    #[error("--authentication-skip-lookup leaves nobody to trust; give --requestheader-client-ca-file or --client-ca-file")]
+    NobodyTrusted,
+    /// 0 guests at once can't answer.
+    #[error("--guest-threads 0 can run no plugin; use 1 or more")]
+    NoThreads,
+}
+
+impl ServeArgs {
+    /// Checks the flags against each other and fills in what depends on them.
+    pub fn into_config(self) -> Result<Config, InvalidConfig> {
+        let Self { listen, cluster, authentication, plugins, logging } = self;
+        let ClusterArgs { kubeconfig, namespace, object_resources } = cluster;
+        let PluginArgs { plugin_dir, compile_cache_dir, internal_cidrs, backend_ca_file, guest_threads } = plugins;
+        let LoggingArgs { log_filter, logging_format: log_format } = logging;
+        let in_cluster = kubeconfig.is_some() || plugin_dir.is_none();
+        let cluster = in_cluster.then(|| authentication.into_cluster(kubeconfig)).transpose()?;
+        let unspecified = if in_cluster { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+        let address = listen.bind_address.unwrap_or(unspecified.into());
+        if !in_cluster && !address.is_loopback() {
+            return Err(InvalidConfig::NotLoopback(address));
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let guest_threads = guest_threads.unwrap_or(processors);
+        if guest_threads == 0 {
+            return Err(InvalidConfig::NoThreads);
+        }
+        Ok(Config {
+            listen: SocketAddr::new(address, listen.secure_port),
+            max_requests_inflight: listen.max_requests_inflight,
+            request_timeout: listen.request_timeout,
+            certificate: listen.into_certificate(in_cluster),
+            cluster,
+            namespace,
+            object_resources,
+            plugin_dir,
+            compile_cache_dir,
+            internal_cidrs,
+            backend_ca_file,
+            guest_threads,
+            log_filter,
+            log_format,
+        })
+    }
+}
+
+impl ListenArgs {
+    fn into_certificate(self, in_cluster: bool) -> Certificate {
+        match (self.tls_cert_file, self.tls_private_key_file) {
+            (Some(certificate), Some(key)) => Certificate::Files { certificate, key },
+            _ if in_cluster => Certificate::SelfIssued { secret: self.serving_ca_secret, service: self.service },
+            _ => Certificate::Ephemeral,
+        }
+    }
+}
+
+impl AuthenticationArgs {
+    fn into_cluster(self, kubeconfig: Option<PathBuf>) -> Result<Cluster, InvalidConfig> {
+        if self.authentication_skip_lookup
+            && self.requestheader_client_ca_file.is_none()
+            && self.client_ca_file.is_none()
+        {
+            return Err(InvalidConfig::NobodyTrusted);
+        }
+        let front_proxy = self.requestheader_client_ca_file.map(|ca_file| crate::auth::FrontProxyFlags {
+            ca_file,
+            allowed_names: self.requestheader_allowed_names,
+            username_headers: self.requestheader_username_headers,
+            uid_headers: self.requestheader_uid_headers,
+            group_headers: self.requestheader_group_headers,
+            extra_header_prefixes: self.requestheader_extra_headers_prefix,
+        });
+        Ok(Cluster {
+            kubeconfig,
+            authentication_kubeconfig: self.authentication_kubeconfig,
+            authorization_kubeconfig: self.authorization_kubeconfig,
+            skip_lookup: self.authentication_skip_lookup,
+            tolerate_lookup_failure: self.authentication_tolerate_lookup_failure,
+            token_ttl: self.authentication_token_webhook_cache_ttl,
+            authorized_ttl: self.authorization_webhook_cache_authorized_ttl,
+            unauthorized_ttl: self.authorization_webhook_cache_unauthorized_ttl,
+            always_allow_paths: self.authorization_always_allow_paths,
+            audiences: self.api_audiences,
+            client_ca_file: self.client_ca_file,
+            front_proxy,
+        })
+    }
+}
+
+/// A duration of one number and one unit, as in `10s`, `500ms` or `1m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("write a number and a unit, as in 10s, 500ms or 1m".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "write a number and a unit, as in 10s, 500ms or 1m".to_owned())?;
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn config(flags: &str) -> Result<Config, InvalidConfig> {
+        let flags = std::iter::once("serve").chain(flags.split_whitespace());
+        Command::try_parse_from(flags).unwrap().serve.into_config()
+    }
+
+    #[test]
+    fn a_folder_without_a_cluster_stays_on_loopback() {
+        let local = config("--plugin-dir plugins").unwrap();
+        assert!(local.listen.ip().is_loopback());
+        assert_eq!(local.certificate, Certificate::Ephemeral);
+        assert!(local.cluster.is_none());
+        let open = config("--plugin-dir plugins --bind-address 0.0.0.0").unwrap_err();
+        assert_eq!(open, InvalidConfig::NotLoopback(Ipv4Addr::UNSPECIFIED.into()));
+        assert!(config("--plugin-dir plugins --bind-address 0.0.0.0 --kubeconfig admin.conf").is_ok());
+    }
+
+    #[test]
+    fn a_cluster_is_the_default() {
+        let config = config("").unwrap();
+        assert!(config.cluster.is_some());
+        assert!(config.listen.ip().is_unspecified());
+        assert!(matches!(config.certificate, Certificate::SelfIssued { .. }));
+    }
+
+    #[test]
+    fn somebody_must_be_trusted() {
+        assert_eq!(config("--authentication-skip-lookup").unwrap_err(), InvalidConfig::NobodyTrusted);
+        assert!(config("--authentication-skip-lookup --client-ca-file ca.crt").is_ok());
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for text in ["", "10", "s", "1.5s", "-1s", "10 s"] {
+            assert!(duration(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Opens connections: resolves the host, drops forbidden addresses, and dials what is left, so that no second answer of a name
+//! server can lead elsewhere. Addresses in URLs take the same way.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use http::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::{
+    client::legacy::connect::{HttpConnector, dns::Name},
+    rt::TokioIo,
+};
+use tokio::{net::TcpStream, sync::Semaphore};
+use tower::{Service, service_fn};
+
+use super::{AddressPolicy, ForbiddenAddress, Shared};
+
+/// Time for name, TCP and TLS together. It is the longest that a policy lets a plugin wait; it also ends attempts that go on
+/// in the background after their request found another connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Lookups of one plugin under way. `getaddrinfo` can't be interrupted and may take many times a plugin's timeout, so without
+/// a limit a dead name server would fill the process with threads.
+const LOOKUPS: usize = 4;
+
+/// Turns names into addresses.
+#[async_trait]
+pub trait Resolve: Send + Sync + 'static {
+    /// The addresses of `host`, in the order in which they are to be tried.
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// The system's resolver: /etc/hosts, /etc/resolv.conf and its search list, as every program in the container uses.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemResolver;
+
+#[async_trait]
+impl Resolve for SystemResolver {
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    #[error("its host name can't be resolved")]
+    Resolve(#[source] io::Error),
+    #[error("its host name has no address")]
+    NoAddress,
+    #[error("all of its addresses are forbidden, the first as {0}")]
+    Forbidden(ForbiddenAddress),
+    #[error("its host can't be reached")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("no connection within {} seconds", CONNECT_TIMEOUT.as_secs())]
+    Slow,
+}
+
+type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Connects one plugin: TCP as [`Dial`] does it, then TLS with HTTP/2 or HTTP/1.1, all in time.
+#[derive(Clone)]
+pub(super) struct Connector(HttpsConnector<Dial>);
+
+impl Connector {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        let mut tls = shared.tls.clone();
+        // Tickets are one plugin's own: a session must not outlive the plugin or be taken up by another.
+        tls.resumption = rustls::client::Resumption::in_memory_sessions(32);
+        let dial = Dial { shared: Arc::clone(shared), lookups: Arc::new(Semaphore::new(LOOKUPS)) };
+        Self(
+            HttpsConnectorBuilder::new()
+                .with_tls_config(tls)
+                .https_or_http()
+                .enable_all_versions()
+                .wrap_connector(dial),
+        )
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = BoxFuture<Self::Response, Self::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let connecting = self.0.call(target);
+        Box::pin(async { tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| DialError::Slow)? })
+    }
+}
+
+/// Resolves, checks and dials.
+#[derive(Clone)]
+struct Dial {
+    shared: Arc<Shared>,
+    lookups: Arc<Semaphore>,
+}
+
+impl Service<Uri> for Dial {
+    type Response = TokioIo<TcpStream>;
+    type Error = DialError;
+    type Future = BoxFuture<Self::Response, Self::Error>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let dial = self.clone();
+        Box::pin(async move {
+            let host = target.host().ok_or(DialError::NoAddress)?.trim_start_matches('[').trim_end_matches(']');
+            let port = target.port_u16().unwrap_or(if target.scheme_str() == Some("http") { 80 } else { 443 });
+            let found = match host.parse::<IpAddr>() {
+                Ok(address) => vec![address],
+                Err(_) => dial.look_up(host.to_owned()).await?,
+            };
+            let addresses = allowed(&dial.shared.addresses, found, port)?;
+            connect(target, addresses).await
+        })
+    }
+}
+
+impl Dial {
+    /// The permit is the lookup's, not the caller's: a caller that gives up leaves the lookup, and its thread, behind.
+    async fn look_up(&self, host: String) -> Result<Vec<IpAddr>, DialError> {
+        let gone = |_| DialError::Resolve(io::Error::other("the adapter is stopping"));
+        let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(|error| gone(error.to_string()))?;
+        let resolver = Arc::clone(&self.shared.resolver);
+        let lookup = tokio::spawn(async move {
+            let found = resolver.resolve(&host).await;
+            drop(permit);
+            found
+        });
+        lookup.await.map_err(|error| gone(error.to_string()))?.map_err(DialError::Resolve)
+    }
+}
+
+/// The addresses that may be dialled; an error if there are none.
+fn allowed(policy: &AddressPolicy, found: Vec<IpAddr>, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+    let mut refused = None;
+    let mut addresses = Vec::new();
+    for address in found.into_iter().map(|ip| SocketAddr::new(ip, port)) {
+        match policy.check(address) {
+            Ok(()) => addresses.push(address),
+            Err(class) => refused = refused.or(Some(class)),
+        }
+    }
+    match (addresses.is_empty(), refused) {
+        (false, _) => Ok(addresses),
+        (true, Some(class)) => Err(DialError::Forbidden(class)),
+        (true, None) => Err(DialError::NoAddress),
+    }
+}
+
+/// Dials the checked addresses, IPv6 and IPv4 in turn (RFC 8305), as hyper does it.
+async fn connect(target: Uri, addresses: Vec<SocketAddr>) -> Result<TokioIo<TcpStream>, DialError> {
+    let pinned = service_fn(move |_: Name| {
+        let addresses = addresses.clone();
+        async move { Ok::<_, Infallible>(addresses.into_iter()) }
+    });
+    let mut connector = HttpConnector::new_with_resolver(pinned);
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.call(target).await.map_err(|error| DialError::Connect(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn forbidden_addresses_are_dropped_and_the_rest_is_dialled() {
+        let dialled =
+            allowed(&AddressPolicy::default(), addresses(&["127.0.0.1", "10.0.0.7", "::1", "fd00::7"]), 8080).unwrap();
+        assert_eq!(dialled, ["10.0.0.7:8080".parse().unwrap(), "[fd00::7]:8080".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_name_with_forbidden_addresses_alone_leads_nowhere() {
+        let refused = allowed(&AddressPolicy::default(), addresses(&["169.254.169.254", "127.0.0.1"]), 80).unwrap_err();
+        assert!(matches!(refused, DialError::Forbidden(ForbiddenAddress::LinkLocal)));
+        assert!(matches!(allowed(&AddressPolicy::default(), Vec::new(), 80).unwrap_err(), DialError::NoAddress));
+    }
+}

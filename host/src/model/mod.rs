@@ -1,0 +1,25 @@
+//! The words that all rooms share, and the doorways between them. No I/O, no serde, no HTTP codes, no Kubernetes client.
+
+mod claims;
+mod cluster;
+mod connection;
+mod error;
+mod metric;
+mod plugin;
+mod provider;
+mod quantity;
+mod request;
+mod selector;
+
+pub use claims::{Claims, CustomPattern, Listed, Pattern};
+pub use cluster::{Endpoint, Kind, Kinds, Objects};
+pub use connection::Connection;
+pub use error::{AuthError, FetchError, Reason};
+pub use metric::{CustomMetric, GroupResource, InvalidMetricName, MetricName, UnixMillis};
+pub use plugin::{Generation, PluginId};
+pub use provider::{
+    Catalog, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample, ObjectSelection, Provider,
+};
+pub use quantity::{InvalidQuantity, Quantity};
+pub use request::{Attributes, ResourceAttributes, User};
+pub use selector::{InvalidSelector, Operator, Requirement, Selector};

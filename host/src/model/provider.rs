@@ -1,0 +1,98 @@
+//! The one doorway to metrics: what the API asks, what the registry is, and what a loaded plugin is. The verbs are those of
+//! custom-metrics-apiserver's `pkg/provider/interfaces.go`.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use super::{CustomMetric, FetchError, MetricName, Quantity, Selector, UnixMillis};
+
+/// Answers metrics.
+#[async_trait]
+pub trait Provider: Send + Sync + 'static {
+    /// What discovery shows, from memory. The same `Arc` comes back as long as nothing changed.
+    fn catalog(&self) -> Arc<Catalog>;
+
+    /// A custom metric of one object (then exactly one sample) or of the objects that a selector selects.
+    async fn custom(&self, query: &CustomQuery) -> Result<Vec<CustomSample>, FetchError>;
+
+    /// Every series of an external metric that the query's selector selects.
+    async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError>;
+}
+
+/// The listed metrics, each list sorted and without repetition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Catalog {
+    /// Metrics of custom.metrics.k8s.io.
+    pub custom: Vec<CustomMetric>,
+    /// Metrics of external.metrics.k8s.io, in the case in which they were listed.
+    pub external: Vec<MetricName>,
+}
+
+/// A question to custom.metrics.k8s.io.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CustomQuery {
+    /// Which metric of which kind of objects.
+    pub metric: CustomMetric,
+    /// Absent for cluster-scoped objects, and for the Namespace object that a metric describes.
+    pub namespace: Option<String>,
+    /// Which objects.
+    pub objects: ObjectSelection,
+    /// `metricLabelSelector`: which series of the metric.
+    pub series: Selector,
+}
+
+/// The objects that a custom metric is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ObjectSelection {
+    /// One, by name.
+    Named(String),
+    /// All (`*`) that `labelSelector` selects.
+    Selected(Selector),
+}
+
+/// One object's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomSample {
+    /// The object's name.
+    pub object: String,
+    /// The value.
+    pub value: Quantity,
+    /// When it was true.
+    pub timestamp: UnixMillis,
+    /// Over which time a rate was computed.
+    pub window: Option<Duration>,
+}
+
+/// A question to external.metrics.k8s.io.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ExternalQuery {
+    /// The namespace in the URL.
+    pub namespace: String,
+    /// As the client sent it: any case.
+    pub metric: MetricName,
+    /// Which series.
+    pub series: Selector,
+}
+
+/// The series of an external metric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalAnswer {
+    /// The metric's name as its plugin listed it, or as the client sent it.
+    pub metric: MetricName,
+    /// Its series.
+    pub samples: Vec<ExternalSample>,
+}
+
+/// One series' value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalSample {
+    /// What tells the series from others, sorted by key, keys unique.
+    pub labels: Vec<(String, String)>,
+    /// The value.
+    pub value: Quantity,
+    /// When it was true.
+    pub timestamp: UnixMillis,
+    /// Over which time a rate was computed.
+    pub window: Option<Duration>,
+}

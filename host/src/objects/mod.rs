@@ -1,0 +1,21 @@
+//! The cluster's kinds and objects, for requests and guests: kinds from the API server's discovery, names and addresses from
+//! watches. Reads only; never asks for a kind that the operator has not listed, never for Secrets, and never for the API groups
+//! that this adapter serves itself.
+//!
+//! In reading order: [`DiscoveredKinds`] says what there is, [`ObjectPolicy`] what plugins may see, [`WatchedObjects`] answers
+//! from an `index` that a `watch` keeps. [`Static`] is all of it without a cluster.
+
+mod index;
+mod kinds;
+#[cfg(test)]
+mod mock;
+mod policy;
+mod table;
+mod watch;
+mod watched;
+
+pub use index::Object;
+pub use kinds::{DiscoveredKinds, REFRESH_PERIOD};
+pub use policy::{InvalidObjectPolicy, ObjectPolicy};
+pub use table::Static;
+pub use watched::WatchedObjects;

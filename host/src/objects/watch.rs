@@ -1,0 +1,136 @@
+//! Keeps an index up to date with one watch of the API server. A watch that fails is tried again for ever, and what it knew
+//! stays: only a first listing that has not come is an error.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use futures::{StreamExt, pin_mut};
+use kube::{
+    Api, Resource,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::{runtime::Handle, sync::watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::index::{Index, Object};
+use crate::model::{FetchError, GroupResource, Reason};
+
+/// How long a request waits for the first listing of a kind. The HPA controller asks again after 15 seconds anyway.
+const FIRST_LISTING: Duration = Duration::from_secs(2);
+
+/// Objects of one kind, watched. Dropping it ends the watch.
+pub(super) struct Watch {
+    index: Arc<Index>,
+    state: watch::Receiver<State>,
+    resource: GroupResource,
+    _task: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// The first listing has not come yet.
+    Listing,
+    /// The first listing was refused; it is tried again.
+    Refused(FetchError),
+    /// The index is complete, if perhaps old.
+    Ready,
+}
+
+impl Watch {
+    /// Starts on `home`; `keep` makes of an object what the index keeps.
+    pub(super) fn start<K>(
+        home: &Handle,
+        resource: &GroupResource,
+        api: Api<K>,
+        keep: impl Fn(K) -> Object + Send + 'static,
+    ) -> Self
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let index = Arc::new(Index::default());
+        let (sender, state) = watch::channel(State::Listing);
+        let task = home.spawn(run(api, Arc::clone(&index), sender, keep, resource.clone()));
+        Self { index, state, resource: resource.clone(), _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// The index, once it is complete.
+    ///
+    /// # Errors
+    ///
+    /// `Reason::Loading` if the first listing does not come in time, `Reason::Unavailable` if it is refused.
+    pub(super) async fn index(&self) -> Result<&Index, FetchError> {
+        let mut state = self.state.clone();
+        let settled = tokio::time::timeout(FIRST_LISTING, state.wait_for(|state| *state != State::Listing)).await;
+        match settled {
+            Ok(Ok(state)) => match &*state {
+                State::Refused(error) => Err(error.clone()),
+                State::Ready | State::Listing => Ok(&self.index),
+            },
+            Ok(Err(_)) | Err(_) => {
+                let message = format!("`{}` are still being listed from the API server; ask again", self.resource);
+                Err(FetchError::new(Reason::Loading, message))
+            }
+        }
+    }
+}
+
+async fn run<K>(
+    api: Api<K>,
+    index: Arc<Index>,
+    state: watch::Sender<State>,
+    keep: impl Fn(K) -> Object,
+    resource: GroupResource,
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+    pin_mut!(events);
+    let mut listing = Vec::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => listing.clear(),
+            Ok(Event::InitApply(object)) => listing.push(keep(object)),
+            Ok(Event::InitDone) => {
+                index.replace(std::mem::take(&mut listing));
+                state.send_replace(State::Ready);
+            }
+            Ok(Event::Apply(object)) => index.apply(keep(object)),
+            Ok(Event::Delete(object)) => index.delete(&keep(object)),
+            Err(error) => {
+                tracing::warn!(%resource, %error, "watch failed; it is tried again, and what is known stays");
+                if let Some(refusal) = refusal(&resource, &error) {
+                    state.send_if_modified(|state| {
+                        let first = *state != State::Ready;
+                        if first {
+                            *state = State::Refused(refusal);
+                        }
+                        first
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What to tell of an error that waiting alone does not cure.
+fn refusal(resource: &GroupResource, error: &watcher::Error) -> Option<FetchError> {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,
+        watcher::Error::WatchError(status) => status.code,
+        _ => return None,
+    };
+    (code == 403).then(|| {
+        let rule = format!(
+            "apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [\"list\", \"watch\"]",
+            resource.group, resource.name
+        );
+        FetchError::new(
+            Reason::Unavailable,
+            format!("the adapter may not list `{resource}`; add this rule to its ClusterRole: {rule}"),
+        )
+    })
+}

@@ -1,0 +1,153 @@
+//! Events of a source to swaps of the registry. Each plugin has a worker of its own, so that one that compiles for seconds or
+//! waits for its backend never delays another; a worker takes the newest version and skips those in between. A version that fails
+//! in any step changes nothing: the last good one serves on. Never serves requests, never writes to the source.
+
+mod inbox;
+mod outcome;
+mod worker;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::future::join_all;
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use self::{inbox::Inbox, worker::Worker};
+use crate::{
+    bundle::Grants,
+    egress,
+    model::{Kinds, PluginId},
+    registry,
+    runtime::Runtime,
+    source::{Dependencies, Event, RawPlugin, Reporter},
+    telemetry::{Latch, Metrics},
+};
+
+/// How long readiness waits for the plugins that were there at the start, so that a rolling update never answers 404 for a metric
+/// that the old replica served.
+const FIRST_LOADS: Duration = Duration::from_secs(60);
+
+/// What workers share.
+pub struct Shared {
+    /// Runs guests.
+    pub runtime: Arc<Runtime>,
+    /// Where plugins are swapped in.
+    pub registry: registry::Writer,
+    /// Parts and Secrets.
+    pub dependencies: Arc<dyn Dependencies>,
+    /// Owners' ears.
+    pub reporter: Arc<dyn Reporter>,
+    /// For the plugins' HTTP clients.
+    pub egress: Arc<egress::Shared>,
+    /// Kinds of objects, asked for when a plugin lists one, so that discovery knows it.
+    pub kinds: Arc<dyn Kinds>,
+    /// What the operator grants.
+    pub grants: Grants,
+    /// The adapter's own namespace: its plugins come before those of tenants.
+    pub own_namespace: String,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Ends the workers, which leave their plugins serving.
+    pub stopping: CancellationToken,
+}
+
+/// Turns events into swaps until it is told to stop.
+pub struct Reloader {
+    shared: Arc<Shared>,
+    /// Opened when every plugin that was there at the start has loaded or failed.
+    first_loads: Latch,
+    workers: HashMap<PluginId, Handle>,
+    tasks: TaskTracker,
+}
+
+/// A plugin's worker, from outside.
+struct Handle {
+    inbox: Arc<Inbox>,
+    settled: watch::Receiver<bool>,
+}
+
+impl Reloader {
+    /// A reloader without plugins.
+    pub fn new(shared: Shared, first_loads: Latch) -> Self {
+        Self { shared: Arc::new(shared), first_loads, workers: HashMap::new(), tasks: TaskTracker::new() }
+    }
+
+    /// Works until the source or `shutdown` ends it. Plugins stay in the registry.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                event = events.recv() => match event {
+                    Some(event) => self.take(event),
+                    None => break,
+                },
+            }
+        }
+        self.shared.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Put(raw) => self.put(raw),
+            Event::Remove(id) => self.remove(&id),
+            Event::Touched(dependency) => {
+                // Each worker knows what it needs; telling all of them is a comparison each.
+                for worker in self.workers.values() {
+                    worker.inbox.touch(&dependency);
+                }
+            }
+            Event::Synced(present) => self.synced(present),
+        }
+    }
+
+    fn put(&mut self, raw: RawPlugin) {
+        let id = raw.id.clone();
+        let (shared, tasks) = (&self.shared, &self.tasks);
+        let worker = self.workers.entry(id.clone()).or_insert_with(|| {
+            let inbox = Arc::new(Inbox::default());
+            let (settle, settled) = watch::channel(false);
+            tasks.spawn(Worker::new(id, shared.clone(), inbox.clone(), settle).run());
+            Handle { inbox, settled }
+        });
+        worker.inbox.put(raw);
+    }
+
+    fn remove(&mut self, id: &PluginId) {
+        // The worker withdraws its plugin, after a load that is under way.
+        if let Some(worker) = self.workers.remove(id) {
+            worker.inbox.close();
+        }
+    }
+
+    /// What the source no longer has was removed while nobody watched.
+    fn synced(&mut self, present: Vec<PluginId>) {
+        let present: HashSet<PluginId> = present.into_iter().collect();
+        let gone: Vec<PluginId> = self.workers.keys().filter(|id| !present.contains(id)).cloned().collect();
+        gone.iter().for_each(|id| self.remove(id));
+        if self.first_loads.is_open() {
+            return;
+        }
+        let settled = self.workers.values().map(|worker| settled(worker.settled.clone()));
+        let (all, latch, count) = (join_all(settled.collect::<Vec<_>>()), self.first_loads.clone(), self.workers.len());
+        self.tasks.spawn(async move {
+            match tokio::time::timeout(FIRST_LOADS, all).await {
+                Ok(_) => info!(plugins = count, "every plugin that was there at the start has loaded or failed"),
+                Err(_) => warn!(plugins = count, "some plugins have not loaded after {FIRST_LOADS:?}; starting without them"),
+            }
+            latch.open();
+        });
+    }
+}
+
+/// Waits for a worker's first outcome, or its end.
+async fn settled(mut settled: watch::Receiver<bool>) {
+    // An error means that the worker has ended.
+    let _ = settled.wait_for(|settled| *settled).await;
+}

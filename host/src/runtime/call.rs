@@ -1,0 +1,89 @@
+//! One call from permit to answer: a fresh store, a fresh instance, one exported function, and the end of all of it.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::Semaphore;
+use wasmtime::{Store, UpdateDeadline};
+
+use super::{
+    abi::{Answer, InstancePre, Question},
+    engine::{Engines, POOL_SLOTS},
+    fault::{Fault, HOSTCALL_BYTES},
+    plugin::Limits,
+    store::{CallState, CpuMeter, Reach},
+};
+
+/// What each call of a plugin needs; shared by its calls.
+pub(super) struct Caller {
+    pub(super) reach: Arc<Reach>,
+    pub(super) instance: InstancePre,
+    pub(super) limits: Limits,
+    pub(super) engines: Engines,
+    pub(super) guests: tokio::runtime::Handle,
+    /// This plugin's share, so that it can't occupy every slot.
+    permits: Semaphore,
+}
+
+/// Slots of the whole process: never more calls than the pool has instances for, so that an instance is never refused.
+static SLOTS: Semaphore = Semaphore::const_new(POOL_SLOTS as usize);
+
+impl Caller {
+    pub(super) fn new(
+        reach: Arc<Reach>,
+        instance: InstancePre,
+        limits: Limits,
+        engines: Engines,
+        guests: tokio::runtime::Handle,
+    ) -> Self {
+        let permits = Semaphore::new(limits.concurrency);
+        Self { reach, instance, limits, engines, guests, permits }
+    }
+
+    /// Asks the guest on the guests' own runtime. Dropping this future ends the call.
+    pub(super) async fn ask(self: &Arc<Self>, question: Question) -> Result<Answer, Fault> {
+        let deadline = Instant::now() + self.limits.timeout;
+        let this = self.clone();
+        let call = self.guests.spawn(async move { this.run(question, deadline).await });
+        let mut call = tokio_util::task::AbortOnDropHandle::new(call);
+        match tokio::time::timeout_at(deadline.into(), &mut call).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(failed)) => Err(Fault::Host(failed.to_string())),
+            // A guest that waits is seen here; one that spins is interrupted by its own clock.
+            Err(_) => Err(Fault::Time { limit: self.limits.timeout }),
+        }
+    }
+
+    async fn run(&self, question: Question, deadline: Instant) -> Result<Answer, Fault> {
+        let busy = |_| Fault::Busy { limit: self.limits.concurrency };
+        let waited = tokio::time::timeout_at(deadline.into(), async {
+            (self.permits.acquire().await, SLOTS.acquire().await)
+        });
+        let _permits = waited.await.map_err(busy)?;
+        let _ticking = self.engines.ticking();
+        let meter = CpuMeter::new(self.limits.cpu);
+        let mut store = self.store(&question, deadline, meter.clone());
+        let outcome = meter.count(self.instance.ask(&mut store, question)).await;
+        if outcome.is_err() {
+            store.data().log_stderr();
+        }
+        outcome.map_err(|error| {
+            let fault = Fault::of(&error);
+            tracing::warn!(plugin = %self.reach.id, "call failed: {fault}: {}", super::log::one_line(&format!("{error:#}")));
+            fault
+        })
+    }
+
+    fn store(&self, question: &Question, deadline: Instant, meter: Arc<CpuMeter>) -> Store<CallState> {
+        let namespace = question.namespace().map(str::to_owned);
+        let state = CallState::new(self.reach.clone(), namespace, deadline, self.limits.memory_bytes, meter);
+        let mut store = Store::new(self.instance.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(HOSTCALL_BYTES);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|context| {
+            context.data().meter.check()?;
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store
+    }
+}

@@ -1,0 +1,221 @@
+//! One loaded plugin: a component with its settings and limits, as a [`Provider`] of its own metrics.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use super::{
+    Runtime,
+    abi::{Answer, Exports, InstancePre, Question},
+    call::Caller,
+    compile::Code,
+    fault::Fault,
+    log::GuestLog,
+    store::Reach,
+};
+use crate::{
+    egress,
+    model::{
+        Catalog, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed, ObjectSelection,
+        PluginId, Provider, Reason,
+    },
+};
+
+/// What one call of a plugin may use. Defaults and ceilings are in the manifest room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory, all memories of an instance together.
+    pub memory_bytes: usize,
+    /// Wall-clock time, waits for backends included.
+    pub timeout: Duration,
+    /// CPU time really run.
+    pub cpu: Duration,
+    /// Calls under way at once.
+    pub concurrency: usize,
+    /// Items of one answer.
+    pub list_items: usize,
+}
+
+/// Everything about a plugin but its code.
+pub struct PluginSettings {
+    /// Which plugin.
+    pub id: PluginId,
+    /// The `config` map, sorted by key.
+    pub config: Vec<(String, String)>,
+    /// How it reaches its backends.
+    pub http: egress::Client,
+    /// What a call may use.
+    pub limits: Limits,
+}
+
+/// Why code could not become a plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It imports what the adapter does not offer.
+    #[error("the component can't be linked: {0}; it may import only wasm-metrics-adapter:plugin@0.1, WASI 0.2 and wasi:http/outgoing-handler")]
+    Link(String),
+    /// It exports no metrics interface.
+    #[error("the component exports neither external-metrics nor custom-metrics of wasm-metrics-adapter:plugin@0.1; export at least one")]
+    NoMetrics,
+}
+
+/// What a plugin says of its own settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Validation {
+    /// It can work, or has nothing to say.
+    Good,
+    /// It can't work with these settings: the load is refused.
+    Refused(String),
+    /// It can't tell now, as with a backend that is down: the load goes on.
+    Undecided(String),
+}
+
+/// A loaded plugin.
+pub struct Plugin {
+    caller: Arc<Caller>,
+    exports: Exports,
+}
+
+impl Runtime {
+    /// Joins code with settings. No guest code runs yet.
+    pub fn load(&self, code: &Code, settings: PluginSettings) -> Result<Plugin, LoadError> {
+        let PluginSettings { id, config, http, limits } = settings;
+        let instance = self.linkers.link(&code.component).map_err(|error| LoadError::Link(format!("{error:#}")))?;
+        let exports = InstancePre::exports(&instance);
+        if !exports.external && !exports.custom {
+            return Err(LoadError::NoMetrics);
+        }
+        let reach = Reach {
+            log: GuestLog::new(id.clone()),
+            state: self.state.of(&id),
+            id,
+            config,
+            http,
+            objects: self.objects.clone(),
+            kinds: self.kinds.clone(),
+        };
+        let caller = Caller::new(Arc::new(reach), instance, limits, self.engines.clone(), self.guests.clone());
+        Ok(Plugin { caller: Arc::new(caller), exports })
+    }
+}
+
+impl Plugin {
+    /// Which plugin.
+    pub fn id(&self) -> &PluginId {
+        &self.caller.reach.id
+    }
+
+    /// Which interfaces its component exports.
+    pub fn exports(&self) -> Exports {
+        self.exports
+    }
+
+    /// Asks the guest whether it can work with its settings, if it exports `settings`. A trap refuses the load too: a plugin that
+    /// can't even check its settings will not answer better later.
+    pub async fn validate(&self) -> Validation {
+        if !self.exports.settings {
+            return Validation::Good;
+        }
+        match self.ask(Question::Validate).await {
+            Ok(Answer::Valid(Ok(()))) => Validation::Good,
+            Ok(Answer::Valid(Err(failure))) if failure.reason == Reason::BadRequest => Validation::Refused(failure.message),
+            Ok(Answer::Valid(Err(failure))) => Validation::Undecided(failure.message),
+            Ok(_) => Validation::Refused(mismatch().message),
+            Err(error) if error.reason == Reason::Timeout || error.reason == Reason::Overloaded => {
+                Validation::Undecided(error.message)
+            }
+            Err(error) => Validation::Refused(format!("settings.validate failed: {}", error.message)),
+        }
+    }
+
+    /// Asks the guest for its lists; sorted, without repetition.
+    pub async fn list(&self) -> Result<Listed, FetchError> {
+        let mut listed = Listed::default();
+        if self.exports.custom {
+            listed.custom = match self.ask(Question::ListCustom).await? {
+                Answer::CustomList(list) => self.bounded(list.map_err(|error| error.of(self.id()))?)?,
+                _ => return Err(mismatch().of(self.id())),
+            };
+            listed.custom.sort();
+            listed.custom.dedup();
+        }
+        if self.exports.external {
+            listed.external = match self.ask(Question::ListExternal).await? {
+                Answer::ExternalList(list) => self.bounded(list.map_err(|error| error.of(self.id()))?)?,
+                _ => return Err(mismatch().of(self.id())),
+            };
+            listed.external.sort();
+            listed.external.dedup();
+        }
+        Ok(listed)
+    }
+
+    async fn ask(&self, question: Question) -> Result<Answer, FetchError> {
+        self.caller.ask(question).await.map_err(|fault| FetchError::from(fault).of(self.id()))
+    }
+
+    fn bounded<T>(&self, items: Vec<T>) -> Result<Vec<T>, FetchError> {
+        let limit = self.caller.limits.list_items;
+        if items.len() > limit {
+            return Err(FetchError::from(Fault::TooManyItems { count: items.len(), limit }).of(self.id()));
+        }
+        Ok(items)
+    }
+}
+
+/// An answer to another question than the one asked: impossible while `abi` pairs them, and not worth a panic.
+fn mismatch() -> FetchError {
+    FetchError::from(Fault::Nonsense("it belongs to another question".to_owned()))
+}
+
+#[async_trait]
+impl Provider for Plugin {
+    /// A plugin's list is asked for by [`Plugin::list`] and kept by the registry.
+    fn catalog(&self) -> Arc<Catalog> {
+        Arc::default()
+    }
+
+    async fn custom(&self, query: &CustomQuery) -> Result<Vec<CustomSample>, FetchError> {
+        if !self.exports.custom {
+            return Err(FetchError::new(Reason::MetricNotFound, "the plugin has no custom metrics").of(self.id()));
+        }
+        let samples = match self.ask(Question::Custom(query.clone())).await? {
+            Answer::Custom(outcome) => self.bounded(outcome.map_err(|error| error.of(self.id()))?)?,
+            _ => return Err(mismatch().of(self.id())),
+        };
+        check_objects(&samples, &query.objects).map_err(|fault| FetchError::from(fault).of(self.id()))?;
+        Ok(samples)
+    }
+
+    async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError> {
+        if !self.exports.external {
+            return Err(FetchError::new(Reason::MetricNotFound, "the plugin has no external metrics").of(self.id()));
+        }
+        match self.ask(Question::External(query.clone())).await? {
+            Answer::External(outcome) => {
+                let samples = self.bounded(outcome.map_err(|error| error.of(self.id()))?)?;
+                Ok(ExternalAnswer { metric: query.metric.clone(), samples })
+            }
+            _ => Err(mismatch().of(self.id())),
+        }
+    }
+}
+
+/// The HPA controller counts each sample as one object's: another object, or one twice, would scale on a lie.
+fn check_objects(samples: &[CustomSample], asked: &ObjectSelection) -> Result<(), Fault> {
+    match (asked, samples) {
+        (ObjectSelection::Named(name), [sample]) if sample.object == *name => Ok(()),
+        (ObjectSelection::Named(_), _) => Err(Fault::Nonsense("it is about another object than the one asked for".to_owned())),
+        (ObjectSelection::Selected(_), samples) => {
+            let mut objects: Vec<&str> = samples.iter().map(|sample| sample.object.as_str()).collect();
+            objects.sort_unstable();
+            let twice = objects.windows(2).any(|pair| matches!(pair, [first, second] if first == second));
+            let nameless = objects.first().is_some_and(|first| first.is_empty());
+            match (twice, nameless) {
+                (true, _) => Err(Fault::Nonsense("it has two values for one object".to_owned())),
+                (_, true) => Err(Fault::Nonsense("it has a value for an object without a name".to_owned())),
+                _ => Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Bytes to requests: accepts connections, does TLS and HTTP/1.1 or HTTP/2, and hands each request to a tower service with its
+//! connection attached. Bounds whatever a stranger could hold open. Never knows paths, metrics, Kubernetes or wasm.
+
+pub mod tls;
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{Service, util::ServiceExt};
+
+pub use tls::{ServingCertificate, UnusableCertificate, server_config};
+
+use crate::model::Connection;
+
+/// How long to wait after a failed `accept` (no descriptors left, say), so that the loop doesn't spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// What one client may hold. The defaults are for one kube-apiserver or a few, each with a handful of long connections, beside
+/// probes and Prometheus.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once; more wait in the kernel's queue. A connection costs about 50 KiB.
+    pub connections: usize,
+    /// For the TLS handshake. A round trip to another zone takes milliseconds; what needs longer is not a client.
+    pub handshake: Duration,
+    /// For a request's headers, HTTP/1.1 only; as long as in k8s.io/apiserver (`pkg/server/secure_serving.go`).
+    pub header_read: Duration,
+    /// After the last request, before a connection is asked to close; as in k8s.io/apiserver. Longer than the aggregator's
+    /// 30 seconds between availability checks, so that its one connection stays.
+    pub idle: Duration,
+    /// Requests at once on an HTTP/2 connection. The aggregator multiplexes all of a cluster's clients over one.
+    pub streams: u32,
+    /// Bytes of a request's headers. A user of 1,000 groups, each a header line, fits.
+    pub header_bytes: u32,
+    /// Header lines of an HTTP/1.1 request, for the same user.
+    pub header_lines: usize,
+    /// Between pings of a silent HTTP/2 connection: a peer that vanished without a FIN is noticed after this and `ping_wait`.
+    pub ping_every: Duration,
+    /// For the answer to a ping.
+    pub ping_wait: Duration,
+    /// For requests under way when the server shuts down, after which connections are cut.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            handshake: Duration::from_secs(10),
+            header_read: Duration::from_secs(32),
+            idle: Duration::from_secs(90),
+            streams: 1000,
+            header_bytes: 256 * 1024,
+            header_lines: 2048,
+            ping_every: Duration::from_secs(30),
+            ping_wait: Duration::from_secs(15),
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// A TLS server on one listener.
+///
+/// Each request carries an `Arc<model::Connection>` among its extensions, the same for all requests of a connection.
+#[derive(Debug)]
+pub struct Server<S> {
+    /// Where clients come in.
+    pub listener: TcpListener,
+    /// Usually of [`server_config`].
+    pub tls: Arc<rustls::ServerConfig>,
+    /// Answers requests: an `axum::Router`, or any other tower service.
+    pub service: S,
+    /// What a client may hold.
+    pub limits: Limits,
+}
+
+impl<S, B> Server<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// Serves until `shutdown`, then lets requests under way finish within [`Limits::drain`]. Returns when every connection has
+    /// ended.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { listener, tls, service, limits } = self;
+        let cut = CancellationToken::new();
+        let tracker = TaskTracker::new();
+        let places = Arc::new(Semaphore::new(limits.connections));
+        let drain = limits.drain;
+        let per_connection =
+            Arc::new(PerConnection { tls: TlsAcceptor::from(tls), http: protocol(&limits), service, limits });
+        while let Some((stream, place)) = next_client(&listener, &places, &shutdown).await {
+            let (per_connection, shutdown, cut) = (per_connection.clone(), shutdown.clone(), cut.clone());
+            tracker.spawn(async move {
+                tokio::select! {
+                    () = per_connection.serve(stream, &shutdown) => {}
+                    () = cut.cancelled() => {}
+                }
+                drop(place);
+            });
+        }
+        drop(listener);
+        tracker.close();
+        if timeout(drain, tracker.wait()).await.is_err() {
+            tracing::warn!(
+                connections = tracker.len(),
+                "requests were still under way after the drain time; cutting their connections"
+            );
+            cut.cancel();
+            tracker.wait().await;
+        }
+    }
+}
+
+/// The next connection and its place among [`Limits::connections`]; `None` at shutdown.
+async fn next_client(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    shutdown: &CancellationToken,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let client = async {
+        let place = places.clone().acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return Some((stream, place)),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_BACKOFF).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => None,
+        client = client => client,
+    }
+}
+
+fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_read)
+        .max_buf_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX))
+        .max_headers(limits.header_lines);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.header_bytes)
+        .keep_alive_interval(limits.ping_every)
+        .keep_alive_timeout(limits.ping_wait);
+    builder
+}
+
+/// What all connections share.
+struct PerConnection<S> {
+    tls: TlsAcceptor,
+    http: auto::Builder<TokioExecutor>,
+    service: S,
+    limits: Limits,
+}
+
+impl<S, B> PerConnection<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// Serves one connection to its end.
+    async fn serve(&self, stream: TcpStream, shutdown: &CancellationToken) {
+        // Answers are small and whole: Nagle's algorithm could only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let stream = match timeout(self.limits.handshake, self.tls.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => return tracing::debug!("TLS handshake took too long"),
+        };
+        let connection =
+            Arc::new(Connection { peer_certificates: peer_certificates(&stream), ..Connection::default() });
+        let activity = Arc::new(Activity::new());
+        let service = self.service.clone();
+        let answer = service_fn(|mut request: Request<Incoming>| {
+            request.extensions_mut().insert(connection.clone());
+            let under_way = Activity::enter(&activity);
+            let answer = service.clone().oneshot(request);
+            async move {
+                let answer = answer.await;
+                drop(under_way);
+                answer
+            }
+        });
+        let mut http = std::pin::pin!(self.http.serve_connection(TokioIo::new(stream), answer));
+        tokio::select! {
+            result = http.as_mut() => return log_end(result),
+            () = shutdown.cancelled() => {}
+            () = activity.idle_for(self.limits.idle) => {}
+        }
+        http.as_mut().graceful_shutdown();
+        // An idle peer that doesn't answer the GOAWAY either is cut after the ping's time; at shutdown `run` sets the limit.
+        tokio::select! {
+            result = http.as_mut() => log_end(result),
+            () = activity.idle_for(self.limits.idle + self.limits.ping_wait) => {}
+        }
+    }
+}
+
+fn log_end<E: std::fmt::Display>(result: Result<(), E>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection ended early");
+    }
+}
+
+fn peer_certificates(stream: &TlsStream<TcpStream>) -> Vec<Vec<u8>> {
+    let (_, session) = stream.get_ref();
+    session.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.to_vec()).collect()
+}
+
+/// When a connection last had a request.
+struct Activity {
+    since: Instant,
+    under_way: AtomicUsize,
+    /// Milliseconds after `since`.
+    last: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self { since: Instant::now(), under_way: AtomicUsize::new(0), last: AtomicU64::new(0) }
+    }
+
+    /// Counts a request until the returned guard is dropped: a cancelled request ends too.
+    fn enter(activity: &Arc<Self>) -> UnderWay {
+        activity.under_way.fetch_add(1, Ordering::AcqRel);
+        UnderWay(activity.clone())
+    }
+
+    /// Returns when there has been no request for `limit`.
+    fn idle_for(&self, limit: Duration) -> impl Future<Output = ()> + '_ {
+        async move {
+            loop {
+                let busy = self.under_way.load(Ordering::Acquire) > 0;
+                let last = if busy {
+                    Instant::now()
+                } else {
+                    self.since + Duration::from_millis(self.last.load(Ordering::Acquire))
+                };
+                let end = last + limit;
+                if !busy && end <= Instant::now() {
+                    return;
+                }
+                sleep_until(end).await;
+            }
+        }
+    }
+}
+
+struct UnderWay(Arc<Activity>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let elapsed = u64::try_from(self.0.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.last.store(elapsed, Ordering::Release);
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,112 @@
+//! Prometheus metrics. Names and labels are public: they are listed in docs/operations.md. No label takes a value that a client or
+//! a guest can choose freely.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+/// From half a millisecond, a cached answer, to the 5 s that a plugin may take at most.
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+type Durations<Labels> = Family<Labels, Histogram, fn() -> Histogram>;
+
+/// Of a served request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The API group, `discovery`, or `other`.
+    pub group: &'static str,
+    /// The HTTP status code.
+    pub code: u16,
+}
+
+/// Of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PluginLabels {
+    /// The ConfigMap, as in `namespace/name`.
+    pub plugin: String,
+}
+
+/// Of a call into a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabels {
+    /// The ConfigMap, as in `namespace/name`.
+    pub plugin: String,
+    /// `ok`, or the reason of the failure.
+    pub outcome: &'static str,
+}
+
+/// Of a load of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LoadLabels {
+    /// The ConfigMap, as in `namespace/name`.
+    pub plugin: String,
+    /// `loaded`, `rejected`, `waiting` or `suspended`.
+    pub outcome: &'static str,
+}
+
+/// Every metric of the process.
+pub struct Metrics {
+    registry: Registry,
+    /// Requests served.
+    pub requests: Family<RequestLabels, Counter>,
+    /// How long they took.
+    pub request_seconds: Durations<RequestLabels>,
+    /// Calls into guests.
+    pub calls: Family<CallLabels, Counter>,
+    /// How long they took, waits for backends included.
+    pub call_seconds: Durations<PluginLabels>,
+    /// Loads of plugins.
+    pub loads: Family<LoadLabels, Counter>,
+    /// The generation that serves.
+    pub generation: Family<PluginLabels, Gauge>,
+    /// 1 while the newest version of a plugin is not the one that serves.
+    pub rejected: Family<PluginLabels, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("wasm_metrics_adapter");
+        let requests = Family::default();
+        let request_seconds = Durations::new_with_constructor(histogram);
+        let calls = Family::default();
+        let call_seconds = Durations::new_with_constructor(histogram);
+        let loads = Family::default();
+        let generation = Family::default();
+        let rejected = Family::default();
+        registry.register("requests", "Requests served", requests.clone());
+        let help = "Time from a request's head to its answer";
+        registry.register_with_unit("request_duration", help, Unit::Seconds, request_seconds.clone());
+        registry.register("plugin_calls", "Calls into plugins", calls.clone());
+        let help = "Time of calls into plugins, waits for backends included";
+        registry.register_with_unit("plugin_call_duration", help, Unit::Seconds, call_seconds.clone());
+        registry.register("plugin_loads", "Loads of plugins", loads.clone());
+        registry.register("plugin_generation", "How often the plugin has been loaded by this process", generation.clone());
+        let help = "1 while the newest version of the plugin is not the one that serves";
+        registry.register("plugin_rejected", help, rejected.clone());
+        Self { registry, requests, request_seconds, calls, call_seconds, loads, generation, rejected }
+    }
+}
+
+fn histogram() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+impl Metrics {
+    /// The metrics as OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // A String takes every write.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+
+    /// Forgets a plugin that is gone.
+    pub fn forget(&self, plugin: &str) {
+        let labels = PluginLabels { plugin: plugin.to_owned() };
+        self.generation.remove(&labels);
+        self.rejected.remove(&labels);
+        self.call_seconds.remove(&labels);
+    }
+}

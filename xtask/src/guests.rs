@@ -1,0 +1,60 @@
+//! `cargo xtask guests`: every plugin and every test guest as target/guests/NAME.wasm.
+//!
+//! A guest is a folder below one of the guest workspaces: folder `queue` holds package `queue-plugin` (or `queue-fixture`)
+//! and becomes queue.wasm. Cargo decides what to build; a file whose bytes stay the same is not touched, so nothing that
+//! watches it wakes up.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{shell, toolchain};
+
+/// The guest workspaces, with the last word of their packages' names.
+const WORKSPACES: [(&str, &str); 2] = [("plugins", "plugin"), ("host/tests/fixtures", "fixture")];
+
+/// Builds all guests.
+pub(crate) fn run(options: &[String]) -> Result<()> {
+    if let Some(option) = options.first() {
+        bail!("`{option}` is no option of `cargo xtask guests`; it takes none");
+    }
+    let root = shell::root();
+    let started = Instant::now();
+    fs::create_dir_all(root.join("target/guests")).context("cannot make target/guests")?;
+    for (workspace, kind) in WORKSPACES {
+        build(&root, workspace, kind)?;
+    }
+    println!("guests are ready in target/guests ({:.1} s)", started.elapsed().as_secs_f32());
+    Ok(())
+}
+
+fn build(root: &Path, workspace: &str, kind: &str) -> Result<()> {
+    println!("building {workspace} for {}", toolchain::TARGET);
+    shell::run(toolchain::cargo_build(root, &root.join(workspace).join("Cargo.toml"))?.arg("--quiet"))?;
+    let mut folders: Vec<_> = fs::read_dir(root.join(workspace))?.collect::<Result<_, _>>()?;
+    folders.sort_by_key(fs::DirEntry::file_name);
+    for folder in folders.iter().filter(|folder| folder.path().join("Cargo.toml").is_file()) {
+        let name = folder.file_name().to_string_lossy().into_owned();
+        publish(root, &name, kind)?;
+    }
+    Ok(())
+}
+
+fn publish(root: &Path, name: &str, kind: &str) -> Result<()> {
+    let artifact = format!("{}_{kind}.wasm", name.replace('-', "_"));
+    let built = toolchain::target_directory(root).join(toolchain::TARGET).join("release").join(&artifact);
+    let bytes = fs::read(&built)
+        .with_context(|| format!("cargo built no {artifact}; name the package in folder `{name}` `{name}-{kind}`"))?;
+    let published = root.join(format!("target/guests/{name}.wasm"));
+    let is_same = fs::read(&published).is_ok_and(|old| old == bytes);
+    if !is_same {
+        // Renamed into place: a reader sees the old component or the new one, never a part.
+        let partial = published.with_extension("partial");
+        fs::write(&partial, &bytes)?;
+        fs::rename(&partial, &published)?;
+    }
+    println!("  {name:<12} {:>7.1} KiB{}", bytes.len() as f64 / 1024.0, if is_same { "" } else { "  (new)" });
+    Ok(())
+}
