@@ -60,7 +60,12 @@ struct Identifier<'sample> {
 }
 
 /// Answers a GET on a custom metric.
-pub(super) async fn respond(api: &Api, target: &CustomTarget, parameters: &Parameters, head: &Parts) -> Result<Response, Status> {
+pub(super) async fn respond(
+    api: &Api,
+    target: &CustomTarget,
+    parameters: &Parameters,
+    head: &Parts,
+) -> Result<Response, Status> {
     let answer = Answer::negotiate(head)?;
     let query = target.query(parameters)?;
     let selector = LabelSelector::of(&query.series)?;
@@ -99,9 +104,17 @@ async fn kind(api: &Api, target: &CustomTarget, query: &CustomQuery, asked: &Ask
     let kind = api.kinds.kind(&query.metric.resource).await.map_err(|error| Status::of_fetch(&error, asked))?;
     let kind = kind.ok_or_else(|| Status::metric_not_found(asked))?;
     match (kind.namespaced, &target.objects) {
-        (true, Objects::InNamespace { .. }) | (false, Objects::InCluster { .. } | Objects::Namespace { .. }) => Ok(kind),
-        (true, _) => Err(Status::out_of_scope(asked, "these objects live in namespaces; put `namespaces/NAMESPACE/` into the path")),
-        (false, _) => Err(Status::out_of_scope(asked, "these objects live in no namespace; leave `namespaces/NAMESPACE/` out of the path")),
+        (true, Objects::InNamespace { .. }) | (false, Objects::InCluster { .. } | Objects::Namespace { .. }) => {
+            Ok(kind)
+        }
+        (true, _) => Err(Status::out_of_scope(
+            asked,
+            "these objects live in namespaces; put `namespaces/NAMESPACE/` into the path",
+        )),
+        (false, _) => Err(Status::out_of_scope(
+            asked,
+            "these objects live in no namespace; leave `namespaces/NAMESPACE/` out of the path",
+        )),
     }
 }
 

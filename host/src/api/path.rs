@@ -11,7 +11,8 @@ use super::{
     parameters::{BadParameter, Parameters},
 };
 use crate::model::{
-    Attributes, CustomMetric, CustomQuery, ExternalQuery, GroupResource, MetricName, ObjectSelection, ResourceAttributes, Selector,
+    Attributes, CustomMetric, CustomQuery, ExternalQuery, GroupResource, MetricName, ObjectSelection,
+    ResourceAttributes, Selector,
 };
 
 /// The object name that stands for all objects that the label selector selects (`AllObjects` in k8s.io/metrics).
@@ -103,13 +104,17 @@ pub enum PathError {
     #[error("the server could not find the requested resource")]
     NotFound,
     /// A segment that could be authorized as one thing and served as another.
-    #[error("path segment {0:?} is refused: decoded, it must be plain text without `/`, `%` and control characters, and not `.` or `..`")]
+    #[error(
+        "path segment {0:?} is refused: decoded, it must be plain text without `/`, `%` and control characters, and not `.` or `..`"
+    )]
     Segment(String),
     /// What RequestInfo of k8s.io/apiserver takes for a resource without a name.
     #[error("invalid request path")]
     Invalid,
     /// RequestInfo of k8s.io/apiserver takes the name for a subresource of the namespace.
-    #[error("external metric {0:?} can't be served: kube-apiserver takes this path for a subresource of the namespace; rename the metric")]
+    #[error(
+        "external metric {0:?} can't be served: kube-apiserver takes this path for a subresource of the namespace; rename the metric"
+    )]
     Reserved(String),
     /// No namespace has such a name.
     #[error("{0:?} is no namespace's name: it must be a lower-case RFC 1123 label of at most 63 characters")]
@@ -191,7 +196,11 @@ impl CustomTarget {
             Objects::InNamespace { namespace, .. } => Some(namespace.clone()),
             Objects::InCluster { .. } | Objects::Namespace { .. } => None,
         };
-        let objects = if object == ALL_OBJECTS { ObjectSelection::Selected(selected) } else { ObjectSelection::Named(object.to_owned()) };
+        let objects = if object == ALL_OBJECTS {
+            ObjectSelection::Selected(selected)
+        } else {
+            ObjectSelection::Named(object.to_owned())
+        };
         Ok(CustomQuery { metric: self.metric.clone(), namespace, objects, series })
     }
 
@@ -205,13 +214,22 @@ impl CustomTarget {
         let metric = self.metric.name.as_str().to_owned();
         let resource = self.metric.resource.to_string();
         match &self.objects {
-            Objects::InNamespace { namespace, object } => {
-                ResourceAttributes { namespace: namespace.clone(), resource, subresource: metric, name: object.clone(), ..attributes }
+            Objects::InNamespace { namespace, object } => ResourceAttributes {
+                namespace: namespace.clone(),
+                resource,
+                subresource: metric,
+                name: object.clone(),
+                ..attributes
+            },
+            Objects::InCluster { object } => {
+                ResourceAttributes { resource, subresource: metric, name: object.clone(), ..attributes }
             }
-            Objects::InCluster { object } => ResourceAttributes { resource, subresource: metric, name: object.clone(), ..attributes },
-            Objects::Namespace { name } => {
-                ResourceAttributes { namespace: name.clone(), resource: "metrics".to_owned(), name: metric, ..attributes }
-            }
+            Objects::Namespace { name } => ResourceAttributes {
+                namespace: name.clone(),
+                resource: "metrics".to_owned(),
+                name: metric,
+                ..attributes
+            },
         }
     }
 }
@@ -258,7 +276,9 @@ fn custom(version: CustomVersion, segments: &[&str]) -> Result<CustomTarget, Pat
             (objects, group_resource(resource), metric)
         }
         ["namespaces", _, _] => return Err(PathError::Invalid),
-        [resource, object, metric] => (Objects::InCluster { object: object.to_owned() }, group_resource(resource), metric),
+        [resource, object, metric] => {
+            (Objects::InCluster { object: object.to_owned() }, group_resource(resource), metric)
+        }
         _ => return Err(PathError::NotFound),
     };
     Ok(CustomTarget { version, objects, metric: CustomMetric { resource, name: metric_name(metric)? } })

@@ -90,9 +90,15 @@ impl Status {
     /// The answer to who can't be told apart from an impostor. The cause is for the log alone.
     pub fn of_authentication(error: &AuthError) -> Self {
         match error {
-            AuthError::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned()),
-            AuthError::Forbidden { reason } => Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {}", one_line(reason))),
-            AuthError::Unavailable(cause) => Self::internal(&format!("the request could not be authenticated: {cause}")),
+            AuthError::Unauthenticated(_) => {
+                Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned())
+            }
+            AuthError::Forbidden { reason } => {
+                Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {}", one_line(reason)))
+            }
+            AuthError::Unavailable(cause) => {
+                Self::internal(&format!("the request could not be authenticated: {cause}"))
+            }
         }
     }
 
@@ -105,6 +111,12 @@ impl Status {
         }
     }
 
+    /// The answer to a request that took too long as a whole, in the words of k8s.io/apiserver `pkg/server/filters/timeout.go`.
+    pub fn timeout() -> Self {
+        let message = "Timeout: request did not complete within the allotted timeout".to_owned();
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
+    }
+
     /// The answer to a failed lookup.
     pub(super) fn of_fetch(error: &FetchError, asked: &Asked<'_>) -> Self {
         let message = || one_line(&error.to_string());
@@ -112,7 +124,9 @@ impl Status {
             Reason::MetricNotFound => Self::metric_not_found(asked),
             Reason::ObjectNotFound => Self::object_not_found(asked),
             Reason::BadRequest => Self::bad_request(message()),
-            Reason::RateLimited | Reason::Overloaded => Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message()),
+            Reason::RateLimited | Reason::Overloaded => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message())
+            }
             Reason::Unavailable | Reason::Unauthorized | Reason::Loading => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message())
             }
@@ -124,7 +138,11 @@ impl Status {
     /// `NewMetricNotFoundError`: nothing serves the metric.
     pub(super) fn metric_not_found(asked: &Asked<'_>) -> Self {
         let Asked { resource, metric, .. } = asked;
-        Self::new(StatusCode::NOT_FOUND, "NotFound", format!("the server could not find the metric {metric} for {resource}"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            format!("the server could not find the metric {metric} for {resource}"),
+        )
     }
 
     /// The kind's objects are not where the path looks for them; `where_they_are` says where.
@@ -156,14 +174,16 @@ impl Status {
             "MethodNotAllowed",
             format!("{action} is not supported on resources of kind {:?}", resource.to_string()),
         );
-        status.details = Some(Details { group: resource.group.clone(), kind: resource.name.clone(), ..Details::default() });
+        status.details =
+            Some(Details { group: resource.group.clone(), kind: resource.name.clone(), ..Details::default() });
         status
     }
 
     /// `NewInternalError`.
     fn internal(cause: &str) -> Self {
         let cause = one_line(cause);
-        let mut status = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {cause}"));
+        let mut status =
+            Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {cause}"));
         status.details = Some(Details { causes: vec![Cause { message: cause }], ..Details::default() });
         status
     }
@@ -172,9 +192,10 @@ impl Status {
     fn forbidden(user: &str, attributes: &Attributes, reason: &str) -> Self {
         let (message, details) = match attributes {
             Attributes::Resource(resource) => forbidden_resource(user, resource),
-            Attributes::NonResource { path, verb } => {
-                (format!("forbidden: {}", escape_html(&format!("User {user:?} cannot {verb} path {path:?}"))), Details::default())
-            }
+            Attributes::NonResource { path, verb } => (
+                format!("forbidden: {}", escape_html(&format!("User {user:?} cannot {verb} path {path:?}"))),
+                Details::default(),
+            ),
         };
         let message = if reason.is_empty() { message } else { format!("{message}: {}", one_line(reason)) };
         let mut status = Self::new(StatusCode::FORBIDDEN, "Forbidden", message);
@@ -245,7 +266,11 @@ impl From<NotAcceptable> for Status {
 fn forbidden_resource(user: &str, attributes: &ResourceAttributes) -> (String, Details) {
     let ResourceAttributes { verb, group, namespace, resource, subresource, name, .. } = attributes;
     let path = if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
-    let place = if namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace {namespace:?}") };
+    let place = if namespace.is_empty() {
+        "at the cluster scope".to_owned()
+    } else {
+        format!("in the namespace {namespace:?}")
+    };
     let what = escape_html(&format!("User {user:?} cannot {verb} resource {path:?} in API group {group:?} {place}"));
     let subject = if name.is_empty() { format!("{resource}.{group}") } else { format!("{resource}.{group} {name:?}") };
     let details = Details { name: name.clone(), group: group.clone(), kind: resource.clone(), causes: Vec::new() };
@@ -261,14 +286,20 @@ fn escape_html(text: &str) -> String {
 fn one_line(text: &str) -> String {
     let printable = |character: char| matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1;
     let mut line = String::new();
-    for word in text.split(|character: char| character.is_whitespace() || !printable(character)).filter(|word| !word.is_empty()) {
+    for word in
+        text.split(|character: char| character.is_whitespace() || !printable(character)).filter(|word| !word.is_empty())
+    {
         if !line.is_empty() {
             line.push(' ');
         }
         line.push_str(word);
     }
     if line.len() > MAX_MESSAGE {
-        let cut = line.char_indices().map(|(position, _)| position).take_while(|position| *position <= MAX_MESSAGE - 3).last();
+        let cut = line
+            .char_indices()
+            .map(|(position, _)| position)
+            .take_while(|position| *position <= MAX_MESSAGE - 3)
+            .last();
         line.truncate(cut.unwrap_or_default());
         line.push_str("...");
     }

@@ -59,7 +59,8 @@ async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result
     background.spawn(rooms.source.run(events));
     let reloading = background.spawn(reloader.run(inbox, stop.clone()));
 
-    let pipeline = pipeline::Pipeline::new(&config, rooms.auth, Arc::new(reader), rooms.kinds, readiness.clone(), metrics);
+    let pipeline =
+        pipeline::Pipeline::new(&config, rooms.auth, Arc::new(reader), rooms.kinds, readiness.clone(), metrics);
     let server = serve::Server {
         listener,
         tls: serve::server_config(certificate)?,

@@ -74,10 +74,9 @@ impl Pipeline {
         };
         let attributes = match &target {
             Ok(target) => target.attributes(),
-            Err(_) => Attributes::NonResource {
-                path: head.uri.path().to_owned(),
-                verb: head.method.as_str().to_lowercase(),
-            },
+            Err(_) => {
+                Attributes::NonResource { path: head.uri.path().to_owned(), verb: head.method.as_str().to_lowercase() }
+            }
         };
         if let Err(error) = authorizer.authorize(&user, &attributes).await {
             return Status::of_authorization(&error, &user, &attributes).respond(head);

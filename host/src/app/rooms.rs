@@ -15,7 +15,7 @@ use crate::{
     config::{Certificate, Cluster, Config},
     egress,
     model::{Kinds, Objects},
-    objects::{DiscoveredKinds, ObjectPolicy, Static, WatchedObjects},
+    objects::{DiscoveredKinds, FixedObjects, ObjectPolicy, WatchedObjects},
     registry, reload,
     runtime::{CompilerConfig, Runtime},
     source::{
@@ -178,7 +178,8 @@ async fn delegated(
 type Cache = (Arc<dyn Kinds>, Arc<dyn Objects>);
 
 fn watched(config: &Config, client: &Client, background: &TaskTracker) -> anyhow::Result<Cache> {
-    let policy = ObjectPolicy::parse(config.object_resources.iter().map(String::as_str)).context("--object-resources")?;
+    let policy =
+        ObjectPolicy::parse(config.object_resources.iter().map(String::as_str)).context("--object-resources")?;
     let kinds = Arc::new(DiscoveredKinds::new(client.clone()));
     background.spawn(kinds.clone().keep_fresh());
     let objects = WatchedObjects::new(client.clone(), kinds.clone(), policy);
@@ -186,7 +187,7 @@ fn watched(config: &Config, client: &Client, background: &TaskTracker) -> anyhow
 }
 
 fn fixed() -> Cache {
-    let fixed = Arc::new(Static::default());
+    let fixed = Arc::new(FixedObjects::default());
     (fixed.clone(), fixed)
 }
 
@@ -221,7 +222,8 @@ async fn egress(config: &Config) -> anyhow::Result<egress::Shared> {
 
 /// Where the API server answers inside the cluster: what plugins may know of the cluster comes through `objects`.
 async fn api_server() -> Vec<SocketAddr> {
-    let (Ok(host), Ok(port)) = (std::env::var("KUBERNETES_SERVICE_HOST"), std::env::var("KUBERNETES_SERVICE_PORT")) else {
+    let (Ok(host), Ok(port)) = (std::env::var("KUBERNETES_SERVICE_HOST"), std::env::var("KUBERNETES_SERVICE_PORT"))
+    else {
         return Vec::new();
     };
     let found = tokio::net::lookup_host(format!("{host}:{port}")).await;

@@ -145,7 +145,9 @@ impl Reloader {
         self.tasks.spawn(async move {
             match tokio::time::timeout(FIRST_LOADS, all).await {
                 Ok(_) => info!(plugins = count, "every plugin that was there at the start has loaded or failed"),
-                Err(_) => warn!(plugins = count, "some plugins have not loaded after {FIRST_LOADS:?}; starting without them"),
+                Err(_) => {
+                    warn!(plugins = count, "some plugins have not loaded after {FIRST_LOADS:?}; starting without them");
+                }
             }
             latch.open();
         });

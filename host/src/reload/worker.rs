@@ -34,7 +34,7 @@ pub(super) struct Worker {
     settled: watch::Sender<bool>,
     /// The newest version.
     raw: Option<Arc<RawPlugin>>,
-    /// Other objects that it is made of, and what it waits for.
+    /// What the newest version names.
     dependencies: Vec<Dependency>,
     serving: Option<Serving>,
     generation: Generation,
@@ -80,18 +80,28 @@ impl Worker {
                         return;
                     }
                     let touched = self.dependencies.iter().any(|dependency| pending.touched.contains(dependency));
-                    if pending.raw.is_some() {
-                        self.raw = pending.raw;
-                        self.retry = None;
-                    } else if !touched {
-                        continue;
+                    let changed = pending.raw.is_some_and(|raw| self.replace(raw));
+                    if changed || touched {
+                        self.load().await;
                     }
-                    self.load().await;
                 }
                 () = until(self.retry.map(|(at, _)| at)) => self.load().await,
                 () = until(self.serving.as_ref().map(|serving| serving.next_list)) => self.relist().await,
             }
         }
+    }
+
+    /// Takes a newer version; false if it says what the one at hand says (a restarted watch delivers everything again).
+    fn replace(&mut self, raw: Arc<RawPlugin>) -> bool {
+        let same = self.raw.as_ref().is_some_and(|known| {
+            known.manifest == raw.manifest && known.code == raw.code && known.unknown_keys == raw.unknown_keys
+        });
+        if !same {
+            self.dependencies = bundle::dependencies(&raw);
+            self.retry = None;
+        }
+        self.raw = Some(raw);
+        !same
     }
 
     async fn load(&mut self) {
@@ -125,18 +135,13 @@ impl Worker {
             // Its claims are known before its code is: until that is compiled they are answered with 503, not 404.
             self.enter(configuration.claims.clone(), State::Loading);
         }
-        let bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await {
-            Ok(Assembled::Ready(bundle)) => bundle,
-            Err(error) => {
-                self.dependencies.extend(error.waits_for());
-                return Err(error.into());
-            }
-            Ok(Assembled::Suspended) => {
+        let bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await? {
+            Assembled::Ready(bundle) => bundle,
+            Assembled::Suspended => {
                 self.withdraw();
                 return Ok(Outcome::Suspended);
             }
         };
-        self.dependencies = bundle.dependencies.clone();
         let code = self.shared.runtime.compiler().compile(bundle.code.clone()).await?;
         let plugin = Arc::new(self.shared.runtime.load(&code, self.settings(&bundle)?)?);
         match plugin.validate().await {
@@ -150,11 +155,16 @@ impl Worker {
 
     fn settings(&self, bundle: &Bundle) -> Result<PluginSettings, LoadFailure> {
         let configuration = &bundle.configuration;
-        let origins = configuration.egress.iter().map(|origin| egress::Origin::parse(origin)).collect::<Result<_, _>>()?;
+        let origins = configuration.egress.iter().map(|origin| egress::Origin::parse(origin));
+        let origins = origins.collect::<Result<egress::Origins, _>>()?;
         let mut credentials = Vec::new();
         for credential in &bundle.credentials {
             let origin = egress::Origin::parse(&credential.origin)?;
-            credentials.push(egress::Credential::header(origin, &credential.header_name, credential.value.reveal())?);
+            if !origins.contains(&origin) {
+                return Err(LoadFailure::UselessCredential(origin));
+            }
+            let header = credential.header_name.as_str();
+            credentials.push(egress::Credential::header(origin, header, credential.value.reveal())?);
         }
         let limits = &configuration.limits;
         let egress = egress::EgressConfig {
@@ -232,8 +242,12 @@ impl Worker {
         metrics.rejected.get_or_create(&labels).set(i64::from(!is_current));
         metrics.generation.get_or_create(&labels).set(i64::try_from(self.generation.0).unwrap_or(i64::MAX));
         match outcome {
-            Outcome::Loaded => info!(plugin = %self.id, version = %raw.version, generation = %self.generation, "loaded"),
-            other => warn!(plugin = %self.id, version = %raw.version, outcome = other.label(), "{}", other.words(self.serving.is_some()).2),
+            Outcome::Loaded => {
+                info!(plugin = %self.id, version = %raw.version, generation = %self.generation, "loaded");
+            }
+            other => {
+                warn!(plugin = %self.id, version = %raw.version, outcome = other.label(), "{}", other.words(self.serving.is_some()).2);
+            }
         }
         if let Some(report) = self.told.report(outcome, self.serving.is_some(), raw) {
             self.shared.reporter.report(report).await;

@@ -56,10 +56,14 @@ pub struct PluginSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It imports what the adapter does not offer.
-    #[error("the component can't be linked: {0}; it may import only wasm-metrics-adapter:plugin@0.1, WASI 0.2 and wasi:http/outgoing-handler")]
+    #[error(
+        "the component can't be linked: {0}; it may import only wasm-metrics-adapter:plugin@0.1, WASI 0.2 and wasi:http/outgoing-handler"
+    )]
     Link(String),
     /// It exports no metrics interface.
-    #[error("the component exports neither external-metrics nor custom-metrics of wasm-metrics-adapter:plugin@0.1; export at least one")]
+    #[error(
+        "the component exports neither external-metrics nor custom-metrics of wasm-metrics-adapter:plugin@0.1; export at least one"
+    )]
     NoMetrics,
 }
 
@@ -123,7 +127,9 @@ impl Plugin {
         }
         match self.ask(Question::Validate).await {
             Ok(Answer::Valid(Ok(()))) => Validation::Good,
-            Ok(Answer::Valid(Err(failure))) if failure.reason == Reason::BadRequest => Validation::Refused(failure.message),
+            Ok(Answer::Valid(Err(failure))) if failure.reason == Reason::BadRequest => {
+                Validation::Refused(failure.message)
+            }
             Ok(Answer::Valid(Err(failure))) => Validation::Undecided(failure.message),
             Ok(_) => Validation::Refused(mismatch().message),
             Err(error) if error.reason == Reason::Timeout || error.reason == Reason::Overloaded => {
@@ -221,7 +227,9 @@ impl Provider for Plugin {
 fn check_objects(samples: &[CustomSample], asked: &ObjectSelection) -> Result<(), Fault> {
     match (asked, samples) {
         (ObjectSelection::Named(name), [sample]) if sample.object == *name => Ok(()),
-        (ObjectSelection::Named(_), _) => Err(Fault::Nonsense("it is about another object than the one asked for".to_owned())),
+        (ObjectSelection::Named(_), _) => {
+            Err(Fault::Nonsense("it is about another object than the one asked for".to_owned()))
+        }
         (ObjectSelection::Selected(_), samples) => {
             let mut objects: Vec<&str> = samples.iter().map(|sample| sample.object.as_str()).collect();
             objects.sort_unstable();

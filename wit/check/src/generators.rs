@@ -27,7 +27,10 @@ pub(crate) fn check(track: &Path) -> Result<()> {
         if has_go {
             go(&resolve, world, &scratch.path().join("go")).with_context(|| format!("world `{name}`, Go"))?;
         }
-        println!("world {name}: Rust, C{}", if has_go { " and Go" } else { "; Go is not installed, so its bindings are unchecked" });
+        println!(
+            "world {name}: Rust, C{}",
+            if has_go { " and Go" } else { "; Go is not installed, so its bindings are unchecked" }
+        );
     }
     Ok(())
 }
@@ -37,7 +40,9 @@ fn c(resolve: &Resolve, world: WorldId, directory: &Path) -> Result<()> {
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     for source in files.iter().filter(|file| file.ends_with(".c")) {
         // Warnings are of the wasm attributes, which this machine's own target does not know.
-        must_succeed(Command::new(&compiler).args(["-fsyntax-only", "-w", "-std=c11"]).arg(source).current_dir(directory))?;
+        must_succeed(
+            Command::new(&compiler).args(["-fsyntax-only", "-w", "-std=c11"]).arg(source).current_dir(directory),
+        )?;
     }
     Ok(())
 }

@@ -41,7 +41,9 @@ fn autoscaler() -> User {
     User {
         name: "system:serviceaccount:kube-system:horizontal-pod-autoscaler".to_owned(),
         uid: String::new(),
-        groups: ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"].map(str::to_owned).to_vec(),
+        groups: ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"]
+            .map(str::to_owned)
+            .to_vec(),
         extra: [("authentication.kubernetes.io/credential-id".to_owned(), vec!["JTI=17f5beea".to_owned()])].into(),
     }
 }
@@ -190,7 +192,9 @@ async fn failures_say_what_to_do_and_whether_to_ask_again() {
         json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "because",
                 "reason": if code == 403 { "Forbidden" } else { "" }, "details": { "retryAfterSeconds": seconds } })
     };
-    for (code, seconds, retryable) in [(403, 0, false), (400, 0, false), (429, 0, true), (500, 0, true), (504, 0, true), (400, 3, true)] {
+    for (code, seconds, retryable) in
+        [(403, 0, false), (400, 0, false), (429, 0, true), (500, 0, true), (504, 0, true), (400, 3, true)]
+    {
         let (client, _) = api_server(code, failure(code, seconds));
         let error = KubeReviews::new(client, Vec::new()).token("secret").await.unwrap_err();
         assert_eq!(error.retryable, retryable, "{code}");

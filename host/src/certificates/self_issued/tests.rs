@@ -97,7 +97,12 @@ impl FakeCluster {
     }
 
     fn writes_to(&self, path: &str) -> usize {
-        self.writes.lock().unwrap().iter().filter(|write| write.split_once(' ').is_some_and(|(_, to)| to == path)).count()
+        self.writes
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|write| write.split_once(' ').is_some_and(|(_, to)| to == path))
+            .count()
     }
 
     /// The Secret's bundle, as base64 as APIServices carry it.
@@ -106,8 +111,11 @@ impl FakeCluster {
     }
 
     async fn replica(self: &Arc<Self>) -> Result<(SelfIssued, Arc<ServingCertificate>), CertificateError> {
-        let settings =
-            SelfIssuedSettings { namespace: "metrics".into(), service: "adapter".into(), secret: "adapter-serving".into() };
+        let settings = SelfIssuedSettings {
+            namespace: "metrics".into(),
+            service: "adapter".into(),
+            secret: "adapter-serving".into(),
+        };
         let certificate = Arc::new(ServingCertificate::default());
         let issued = SelfIssued::start(self.client(), settings, certificate.clone(), &CancellationToken::new()).await?;
         Ok((issued, certificate))
@@ -204,8 +212,14 @@ async fn missing_rights_on_the_secret_and_somebody_elses_secret_are_errors() {
     *cluster.forbidden.lock().unwrap() = Some("secrets");
     assert!(matches!(cluster.replica().await.err(), Some(CertificateError::Forbidden { .. })));
     *cluster.forbidden.lock().unwrap() = None;
-    for data in [json!({ "password": "aHVudGVyMg==" }), json!({ "tls.crt": "eA==", "tls.key": "eA==", "ca-bundle.crt": "eA==" })] {
-        cluster.store(SECRET, json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "adapter-serving" }, "data": data }));
+    for data in [
+        json!({ "password": "aHVudGVyMg==" }),
+        json!({ "tls.crt": "eA==", "tls.key": "eA==", "ca-bundle.crt": "eA==" }),
+    ] {
+        cluster.store(
+            SECRET,
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "adapter-serving" }, "data": data }),
+        );
         let before = cluster.object(SECRET);
         assert!(matches!(cluster.replica().await.err(), Some(CertificateError::Foreign { .. })), "{data}");
         assert_eq!(cluster.object(SECRET), before, "never overwritten");

@@ -11,9 +11,7 @@ use wasmtime::{
 };
 
 use super::{engine::Engines, store::CallState};
-use crate::model::{
-    CustomMetric, CustomQuery, CustomSample, ExternalQuery, ExternalSample, FetchError, MetricName,
-};
+use crate::model::{CustomMetric, CustomQuery, CustomSample, ExternalQuery, ExternalSample, FetchError, MetricName};
 
 /// What a guest is asked.
 #[derive(Debug, Clone)]
