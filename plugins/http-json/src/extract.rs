@@ -7,6 +7,8 @@ use metrics_plugin::{Label, Quantity, Selector, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json_path::JsonPath;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Unix times from here on are milliseconds: as seconds it would be the year 5138.
 const FIRST_MILLISECONDS: f64 = 1e11;
@@ -184,7 +186,7 @@ fn timestamp_at(path: &JsonPath, item: &Value) -> Result<Option<Timestamp>, Extr
     let Some(node) = node_at("timestamp", path, item)? else { return Ok(None) };
     let milliseconds = match node {
         Value::Number(number) => number.as_f64().map(|time| if time < FIRST_MILLISECONDS { time * 1e3 } else { time }),
-        Value::String(text) => text.parse::<jiff::Timestamp>().ok().map(|time| time.as_millisecond() as f64),
+        Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok().map(|time| (time.unix_timestamp_nanos() / 1_000_000) as f64),
         _ => None,
     };
     match milliseconds {

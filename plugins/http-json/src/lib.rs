@@ -14,6 +14,7 @@
 //! README.md has every key. The plugin keeps nothing between calls; the adapter caches its answers.
 
 mod extract;
+mod functions;
 mod spec;
 mod template;
 
