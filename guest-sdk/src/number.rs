@@ -11,7 +11,9 @@ pub enum ParseNumberError {
     #[error("`{0}` is no number; write a Kubernetes quantity such as 42, 2500m, 1.5Gi or 1e3")]
     NotANumber(String),
     /// What stands behind the digits is not a suffix of Kubernetes quantities.
-    #[error("`{text}` ends in `{suffix}`; a quantity's suffix is one of n u m k M G T P E Ki Mi Gi Ti Pi Ei or e with an exponent")]
+    #[error(
+        "`{text}` ends in `{suffix}`; a quantity's suffix is one of n u m k M G T P E Ki Mi Gi Ti Pi Ei or e with an exponent"
+    )]
     UnknownSuffix {
         /// The whole text.
         text: String,

@@ -32,8 +32,12 @@ pub(crate) fn check(wit: &Path, track: &str) -> Result<()> {
         return Ok(());
     }
     match status {
-        Status::Unreleased => bail!("wit/{track} differs from wit/{track}.sha256; if the change is meant, record it with `cargo xtask wit --bless`"),
-        Status::Released => bail!("wit/{track} is released, and its files differ from wit/{track}.sha256; undo the change, and put what you need into a new track (see wit/README.md)"),
+        Status::Unreleased => bail!(
+            "wit/{track} differs from wit/{track}.sha256; if the change is meant, record it with `cargo xtask wit --bless`"
+        ),
+        Status::Released => bail!(
+            "wit/{track} is released, and its files differ from wit/{track}.sha256; undo the change, and put what you need into a new track (see wit/README.md)"
+        ),
     }
 }
 
@@ -60,7 +64,12 @@ fn read(wit: &Path, track: &str) -> Result<(Status, String)> {
     }
     match text.strip_prefix(RELEASED) {
         Some(recorded) => Ok((Status::Released, recorded.to_owned())),
-        None => bail!("{} does not begin with one of the lines `{}` and `{}`", path.display(), UNRELEASED.trim(), RELEASED.trim()),
+        None => bail!(
+            "{} does not begin with one of the lines `{}` and `{}`",
+            path.display(),
+            UNRELEASED.trim(),
+            RELEASED.trim()
+        ),
     }
 }
 
