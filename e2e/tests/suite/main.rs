@@ -4,7 +4,10 @@
 //! The cases run in the order of [`cases`]: from a cluster without the adapter, through its installation, to a cluster
 //! without it again. A case uses a namespace and plugins of its own.
 
-#![expect(clippy::indexing_slicing, reason = "indexing a JSON value gives null for what is not there, and never panics")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "indexing a JSON value gives null for what is not there, and never panics"
+)]
 
 mod access;
 mod alone;
