@@ -69,7 +69,10 @@ pub(crate) fn deny(options: &[String]) -> Result<()> {
 
 fn formatting(root: &Path) -> Result<()> {
     each_workspace(root, |manifest| {
-        shell::run(shell::cargo().args(["fmt", "--all", "--check", "--manifest-path"]).arg(manifest))
+        let mut command = shell::cargo();
+        command.args(["fmt", "--all", "--check", "--manifest-path"]).arg(manifest);
+        // Names of files alone: the remedy is a command, not reading.
+        shell::run(command.args(["--", "--files-with-diff"])).context("run `cargo fmt --all` in that workspace")
     })
 }
 

@@ -15,12 +15,14 @@ use crate::{
     config::{Certificate, Cluster, Config},
     egress,
     model::{Kinds, Objects},
-    objects::{DiscoveredKinds, FixedObjects, ObjectPolicy, WatchedObjects},
+    objects::{DiscoveredKinds, ObjectPolicy, Static, WatchedObjects},
     registry, reload,
     runtime::{CompilerConfig, Runtime},
     source::{
-        ClusterDependencies, ConfigMapSource, Dependencies, DirectorySource, Event, EventReporter, LogReporter,
-        Reporter,
+        Dependencies, Event, Reporter,
+        configmap::{ClusterDependencies, ConfigMapSource},
+        directory::DirectorySource,
+        report::{EventReporter, LogReporter},
     },
     telemetry::Metrics,
 };
@@ -102,7 +104,7 @@ impl Rooms {
         }
         reload::Shared {
             runtime: self.runtime.clone(),
-            registry,
+            registry: registry.into(),
             dependencies: self.dependencies.clone(),
             reporter: self.reporter.clone(),
             egress: self.egress.clone(),
@@ -184,7 +186,7 @@ fn watched(config: &Config, client: &Client, background: &TaskTracker) -> anyhow
 }
 
 fn fixed() -> Cache {
-    let fixed = Arc::new(FixedObjects::default());
+    let fixed = Arc::new(Static::default());
     (fixed.clone(), fixed)
 }
 

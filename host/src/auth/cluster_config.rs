@@ -193,3 +193,6 @@ async fn effective(sources: &Sources, cluster: &TrustInputs) -> Result<TrustInpu
 async fn read(path: &PathBuf) -> Result<Vec<u8>, ClusterConfigError> {
     tokio::fs::read(path).await.map_err(|source| ClusterConfigError::File { path: path.clone(), source })
 }
+
+#[cfg(test)]
+mod tests;

@@ -290,3 +290,6 @@ fn too_late(limit: Duration) -> ReviewError {
     );
     ReviewError { message, retryable: false, retry_after: None }
 }
+
+#[cfg(test)]
+mod tests;

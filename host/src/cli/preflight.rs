@@ -89,7 +89,7 @@ pub enum PreflightError {
     #[error("cannot tell which cluster to ask: {0}; name a kubeconfig with --kubeconfig")]
     Configuration(String),
     /// The API server does not answer.
-    #[error("cannot ask the API server: {0}")]
+    #[error("cannot ask the API server: {0}; check the server and the user of the kubeconfig")]
     Unreachable(String),
     /// The answer could not be printed.
     #[error("cannot print the answer: {0}")]

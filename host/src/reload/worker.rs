@@ -15,7 +15,7 @@ use crate::{
     egress,
     manifest::PluginConfiguration,
     model::{Claims, Generation, Listed, PluginId},
-    registry::{Entry, EntryState},
+    registry::{Entry, State},
     runtime::{Limits, Plugin, PluginSettings, Validation},
     source::{Dependency, RawPlugin},
     telemetry::{LoadLabels, PluginLabels},
@@ -34,7 +34,7 @@ pub(super) struct Worker {
     settled: watch::Sender<bool>,
     /// The newest version.
     raw: Option<Arc<RawPlugin>>,
-    /// What the newest version names.
+    /// Other objects that it is made of, and what it waits for.
     dependencies: Vec<Dependency>,
     serving: Option<Serving>,
     generation: Generation,
@@ -110,7 +110,7 @@ impl Worker {
                 self.retry = None;
                 if self.serving.is_none() {
                     // What can't serve owns nothing: whoever else claims its metrics answers.
-                    self.shared.registry.remove(&self.id);
+                    self.shared.registry().remove(&self.id);
                 }
                 Outcome::Rejected(failure.to_string())
             }
@@ -121,18 +121,22 @@ impl Worker {
 
     async fn try_load(&mut self, raw: &RawPlugin) -> Result<Outcome, LoadFailure> {
         let configuration = PluginConfiguration::parse(raw.manifest.as_deref())?;
-        self.dependencies = bundle::dependencies(&self.id.namespace, &configuration);
         if self.serving.is_none() && !configuration.suspend {
             // Its claims are known before its code is: until that is compiled they are answered with 503, not 404.
-            self.enter(configuration.claims.clone(), EntryState::Loading);
+            self.enter(configuration.claims.clone(), State::Loading);
         }
-        let bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await? {
-            Assembled::Ready(bundle) => bundle,
-            Assembled::Suspended => {
+        let bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await {
+            Ok(Assembled::Ready(bundle)) => bundle,
+            Err(error) => {
+                self.dependencies.extend(error.waits_for());
+                return Err(error.into());
+            }
+            Ok(Assembled::Suspended) => {
                 self.withdraw();
                 return Ok(Outcome::Suspended);
             }
         };
+        self.dependencies = bundle.dependencies.clone();
         let code = self.shared.runtime.compiler().compile(bundle.code.clone()).await?;
         let plugin = Arc::new(self.shared.runtime.load(&code, self.settings(&bundle)?)?);
         match plugin.validate().await {
@@ -202,18 +206,18 @@ impl Worker {
 
     fn swap(&self, serving: &Serving) {
         let (provider, listed) = (serving.plugin.clone(), serving.listed.clone());
-        self.enter(serving.claims.clone(), EntryState::Ready { provider, listed });
+        self.enter(serving.claims.clone(), State::Ready { provider, listed });
     }
 
-    fn enter(&self, claims: Claims, state: EntryState) {
+    fn enter(&self, claims: Claims, state: State) {
         let own_namespace = self.id.namespace == self.shared.own_namespace;
-        self.shared.registry.put(Entry { id: self.id.clone(), own_namespace, claims, state });
+        self.shared.registry().put(Entry { id: self.id.clone(), own_namespace, claims, state });
     }
 
     fn withdraw(&mut self) {
         self.serving = None;
         self.retry = None;
-        self.shared.registry.remove(&self.id);
+        self.shared.registry().remove(&self.id);
         self.shared.runtime.forget(&self.id);
         self.shared.metrics.forget(&self.id.to_string());
         info!(plugin = %self.id, "withdrawn");

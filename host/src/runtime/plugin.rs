@@ -1,6 +1,9 @@
 //! One loaded plugin: a component with its settings and limits, as a [`Provider`] of its own metrics.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 
@@ -19,6 +22,7 @@ use crate::{
         Catalog, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed, ObjectSelection,
         PluginId, Provider, Reason,
     },
+    telemetry::{CallLabels, Metrics, PluginLabels},
 };
 
 /// What one call of a plugin may use. Defaults and ceilings are in the manifest room.
@@ -74,6 +78,7 @@ pub enum Validation {
 pub struct Plugin {
     caller: Arc<Caller>,
     exports: Exports,
+    metrics: Arc<Metrics>,
 }
 
 impl Runtime {
@@ -95,7 +100,7 @@ impl Runtime {
             kinds: self.kinds.clone(),
         };
         let caller = Caller::new(Arc::new(reach), instance, limits, self.engines.clone(), self.guests.clone());
-        Ok(Plugin { caller: Arc::new(caller), exports })
+        Ok(Plugin { caller: Arc::new(caller), exports, metrics: self.metrics.clone() })
     }
 }
 
@@ -151,7 +156,18 @@ impl Plugin {
     }
 
     async fn ask(&self, question: Question) -> Result<Answer, FetchError> {
-        self.caller.ask(question).await.map_err(|fault| FetchError::from(fault).of(self.id()))
+        let started = Instant::now();
+        let outcome = self.caller.ask(question).await.map_err(|fault| FetchError::from(fault).of(self.id()));
+        let plugin = self.id().to_string();
+        let label = match &outcome {
+            Ok(answer) => answer.failure().map_or("ok", |failure| failure.reason.as_str()),
+            Err(error) => error.reason.as_str(),
+        };
+        self.metrics.calls.get_or_create(&CallLabels { plugin: plugin.clone(), outcome: label }).inc();
+        let seconds = self.metrics.call_seconds.get_or_create(&PluginLabels { plugin });
+        seconds.observe(started.elapsed().as_secs_f64());
+        drop(seconds);
+        outcome
     }
 
     fn bounded<T>(&self, items: Vec<T>) -> Result<Vec<T>, FetchError> {

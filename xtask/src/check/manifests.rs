@@ -1,5 +1,5 @@
-//! The manifests of deploy/: each is YAML with what every object has, and each is named by the kustomization of its folder. What
-//! the API server says of them, the end-to-end suite asks.
+//! The manifests of deploy/: each is YAML with what every object has, each is named by the kustomization of its folder, and they
+//! keep what the documents promise. What the API server says of them, the end-to-end suite asks.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -16,7 +16,12 @@ pub(super) fn check(root: &Path) -> Result<()> {
         let name = file.strip_prefix(root).unwrap_or(file).display();
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
         match documents(&text) {
-            Ok(documents) => faults.extend(documents.iter().filter_map(fault).map(|fault| format!("{name} {fault}"))),
+            Ok(documents) => {
+                let in_base = file.starts_with(root.join("deploy/base"));
+                let found =
+                    documents.iter().flat_map(|document| fault(document).into_iter().chain(broken(document, in_base)));
+                faults.extend(found.map(|fault| format!("{name} {fault}")));
+            }
             Err(error) => faults.push(format!("{name} is not YAML: {error}")),
         }
     }
@@ -46,6 +51,25 @@ fn fault(document: &Value) -> Option<String> {
     }
     let nameless = ["Kustomization", "Component", "PluginConfiguration"].contains(&kind);
     (!nameless && text("/metadata/name").is_none()).then(|| format!("has a {kind} without a name"))
+}
+
+/// A promise of docs/security.md or docs/operations.md that an object breaks.
+fn broken(document: &Value, in_base: bool) -> Option<String> {
+    let kind = document.get("kind").and_then(Value::as_str)?;
+    if kind == "APIService" && in_base {
+        return Some("has an APIService: applying the base must take no API group from anybody".to_owned());
+    }
+    let rules = document.get("rules").and_then(Value::as_array).into_iter().flatten();
+    let reads_secrets = |rule: &Value| has(rule, "apiGroups", &["", "*"]) && has(rule, "resources", &["secrets", "*"]);
+    (kind == "ClusterRole" && rules.clone().any(reads_secrets)).then(|| {
+        "has a ClusterRole with a right to Secrets: the adapter reads those of its own namespace alone".to_owned()
+    })
+}
+
+/// Whether the list `field` of a rule has one of `items`.
+fn has(rule: &Value, field: &str, items: &[&str]) -> bool {
+    let list = rule.get(field).and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(Value::as_str).any(|item| items.contains(&item))
 }
 
 /// Names that a kustomization lists and that are not there, and files that are there and that it does not list.
@@ -99,6 +123,26 @@ mod tests {
             assert_eq!(documents.first().and_then(fault).as_deref(), expected, "{text}");
         }
         assert!(documents("a: [b").is_err());
+    }
+
+    #[test]
+    fn the_base_takes_no_api_group_and_no_cluster_role_reads_secrets() {
+        let broken = |text: &str, in_base| broken(documents(text).unwrap().first().unwrap(), in_base).is_some();
+        let role = |kind: &str, group: &str, resource: &str| {
+            format!(
+                "kind: {kind}\nrules: [{{ apiGroups: ['{group}'], resources: [pods, '{resource}'], verbs: [get] }}]"
+            )
+        };
+        for (text, in_base, expected) in [
+            ("kind: APIService".to_owned(), true, true),
+            ("kind: APIService".to_owned(), false, false),
+            (role("ClusterRole", "", "secrets"), true, true),
+            (role("ClusterRole", "*", "*"), true, true),
+            (role("ClusterRole", "external.metrics.k8s.io", "*"), true, false),
+            (role("Role", "", "secrets"), true, false),
+        ] {
+            assert_eq!(broken(&text, in_base), expected, "{text}");
+        }
     }
 
     #[test]

@@ -45,6 +45,19 @@ pub(super) enum Answer {
     External(Result<Vec<ExternalSample>, FetchError>),
 }
 
+impl Answer {
+    /// The guest's own failure, if it is one.
+    pub(super) fn failure(&self) -> Option<&FetchError> {
+        match self {
+            Self::Valid(outcome) => outcome.as_ref().err(),
+            Self::CustomList(outcome) => outcome.as_ref().err(),
+            Self::ExternalList(outcome) => outcome.as_ref().err(),
+            Self::Custom(outcome) => outcome.as_ref().err(),
+            Self::External(outcome) => outcome.as_ref().err(),
+        }
+    }
+}
+
 /// Which interfaces a component exports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Exports {
