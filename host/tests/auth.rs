@@ -1,5 +1,11 @@
 //! Authentication over real TLS connections: who gets in as whom, and above all who does not.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "clippy takes only functions marked as tests for tests, not what they share"
+)]
+
 use std::{
     convert::Infallible,
     net::SocketAddr,
@@ -15,7 +21,10 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use serde_json::{Value, json};
 use tokio::{
@@ -25,7 +34,9 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 use wasm_metrics_adapter::{
-    auth::{AccessDecision, AuthenticationOptions, Authenticator, ReviewError, Reviews, TokenVerdict, Trust, TrustInputs},
+    auth::{
+        AccessDecision, AuthenticationOptions, Authenticator, ReviewError, Reviews, TokenVerdict, Trust, TrustInputs,
+    },
     certificates,
     model::{Attributes, AuthError, Connection, User},
     serve::{Limits, Server, ServingCertificate, server_config},
@@ -71,7 +82,9 @@ impl<'a> Issued<'a> {
     }
 
     fn params(&self) -> CertificateParams {
-        let mut params = CertificateParams::new(self.alternative_name.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        let mut params =
+            CertificateParams::new(self.alternative_name.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+                .unwrap();
         params.distinguished_name = DistinguishedName::new();
         if let Some(name) = self.common_name {
             params.distinguished_name.push(DnType::CommonName, name);
@@ -109,7 +122,8 @@ impl Authority {
     }
 
     fn params(name: &str, end: SystemTime) -> CertificateParams {
-        let mut params = Issued { usage: Vec::new(), begin: SystemTime::now() - 2 * DAY, end, ..Issued::to(name) }.params();
+        let mut params =
+            Issued { usage: Vec::new(), begin: SystemTime::now() - 2 * DAY, end, ..Issued::to(name) }.params();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         params
@@ -178,7 +192,8 @@ impl World {
         let (front_proxies, clients) = (Authority::new("front-proxy-ca"), Authority::new("client-ca"));
         let trust = Arc::new(Trust::new(inputs(&front_proxies.pem, &clients.pem, &["front-proxy-client"])).unwrap());
         let reviews = Arc::new(FakeReviews::default());
-        let authenticator = Arc::new(Authenticator::delegated(trust.clone(), reviews.clone(), &AuthenticationOptions::default()));
+        let authenticator =
+            Arc::new(Authenticator::delegated(trust.clone(), reviews.clone(), &AuthenticationOptions::default()));
         let certificate = Arc::new(ServingCertificate::default());
         certificates::ephemeral(&["localhost".to_owned()], &certificate).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -209,17 +224,20 @@ impl Drop for World {
     }
 }
 
-async fn answer(authenticator: Arc<Authenticator>, mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    authenticator: Arc<Authenticator>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let connection = request.extensions().get::<Arc<Connection>>().unwrap().clone();
     let (status, body) = match authenticator.authenticate(&connection, request.headers_mut()).await {
-        Ok(user) => (
-            StatusCode::OK,
-            json!({ "name": user.name, "uid": user.uid, "groups": user.groups, "extra": user.extra }),
-        ),
+        Ok(user) => {
+            (StatusCode::OK, json!({ "name": user.name, "uid": user.uid, "groups": user.groups, "extra": user.extra }))
+        }
         Err(AuthError::Unauthenticated(_)) => (StatusCode::UNAUTHORIZED, Value::Null),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, Value::Null),
     };
-    let credentials = |name: &&http::HeaderName| name.as_str().starts_with("x-remote-") || *name == http::header::AUTHORIZATION;
+    let credentials =
+        |name: &&http::HeaderName| name.as_str().starts_with("x-remote-") || *name == http::header::AUTHORIZATION;
     let leaked: Vec<_> = request.headers().keys().filter(credentials).map(http::HeaderName::as_str).collect();
     assert_eq!(leaked, [""; 0], "credentials went through");
     Ok(Response::builder().status(status).body(Full::from(body.to_string())).unwrap())
@@ -264,7 +282,9 @@ impl Client {
             received.extend_from_slice(&buffer[..count]);
             let text = String::from_utf8_lossy(&received);
             let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-            let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+            let length = head
+                .lines()
+                .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
             if body.len() == length.map_or(0, |length| length.parse().unwrap()) {
                 let status = head.split(' ').nth(1).unwrap().parse().unwrap();
                 return Answer { status, body: serde_json::from_str(body).unwrap_or_default() };
@@ -353,7 +373,10 @@ async fn a_certificate_makes_nobody_a_front_proxy_unless_all_of_it_is_right() {
     let named = |common_name| Issued { common_name, ..proxy.clone() };
     let ca_itself = {
         let key = KeyPair::try_from(world.front_proxies.issuer.key().serialized_der()).unwrap();
-        Identity { chain: vec![CertificateDer::from_pem_slice(world.front_proxies.pem.as_bytes()).unwrap()], key: key.serialize_der() }
+        Identity {
+            chain: vec![CertificateDer::from_pem_slice(world.front_proxies.pem.as_bytes()).unwrap()],
+            key: key.serialize_der(),
+        }
     };
     let mut by_a_client = proxy.by(&Authority::of(&good, &proxy));
     by_a_client.chain.extend(good.chain.clone());
@@ -369,7 +392,10 @@ async fn a_certificate_makes_nobody_a_front_proxy_unless_all_of_it_is_right() {
         ("expired", Issued { end: now - Duration::from_secs(60), ..proxy.clone() }.by(&world.front_proxies)),
         ("not valid yet", Issued { begin: now + DAY / 2, ..proxy.clone() }.by(&world.front_proxies)),
         ("for servers alone", Issued { usage: server_only.clone(), ..proxy.clone() }.by(&world.front_proxies)),
-        ("for e-mail alone", Issued { usage: vec![ExtendedKeyUsagePurpose::EmailProtection], ..proxy.clone() }.by(&world.front_proxies)),
+        (
+            "for e-mail alone",
+            Issued { usage: vec![ExtendedKeyUsagePurpose::EmailProtection], ..proxy.clone() }.by(&world.front_proxies),
+        ),
         ("of a name that is not allowed", named(Some("other")).by(&world.front_proxies)),
         ("of an allowed name in another case", named(Some("Front-Proxy-Client")).by(&world.front_proxies)),
         ("of a name that begins like an allowed one", named(Some("front-proxy-client.evil")).by(&world.front_proxies)),
@@ -424,11 +450,13 @@ async fn a_front_proxy_names_whom_it_names() {
     for (headers, expected) in cases {
         expected.check(&String::from_utf8_lossy(headers), &world.ask(Some(&proxy), headers).await);
     }
-    let headers = b"X-Remote-User: jane\r\nX-Remote-Uid: 7\r\nX-Remote-Group: a\r\nX-Remote-Group: system:authenticated\r\n\
+    let headers =
+        b"X-Remote-User: jane\r\nX-Remote-Uid: 7\r\nX-Remote-Group: a\r\nX-Remote-Group: system:authenticated\r\n\
                     X-Remote-Extra-Example.com%2Fscope: x\r\nX-Remote-Extra-example.com%2fscope: y\r\n";
     let expected = json!({ "name": "jane", "uid": "7", "groups": ["a", "system:authenticated"], "extra": { "example.com/scope": ["x", "y"] } });
     assert_eq!(world.ask(Some(&proxy), headers).await.body, expected);
-    let anonymous = world.ask(Some(&proxy), b"X-Remote-User: system:anonymous\r\nX-Remote-Group: system:unauthenticated\r\n").await;
+    let anonymous =
+        world.ask(Some(&proxy), b"X-Remote-User: system:anonymous\r\nX-Remote-Group: system:unauthenticated\r\n").await;
     Anonymous.check("a stranger behind the proxy", &anonymous);
     assert_eq!(world.reviews.asked.load(Ordering::SeqCst), 2, "one review for each token");
 }
@@ -440,14 +468,22 @@ async fn a_users_certificate_speaks_for_that_user_alone() {
     for (case, identity, expected) in [
         ("good", jane.by(&world.clients), Expected::User("jane")),
         ("without usages", Issued { usage: Vec::new(), ..jane.clone() }.by(&world.clients), Expected::User("jane")),
-        ("by a front proxy's name", Issued::to("front-proxy-client").by(&world.clients), Expected::User("front-proxy-client")),
+        (
+            "by a front proxy's name",
+            Issued::to("front-proxy-client").by(&world.clients),
+            Expected::User("front-proxy-client"),
+        ),
         ("self-signed", jane.by_itself(), Refused),
         ("of an unknown CA", jane.by(&Authority::new("unknown")), Refused),
         ("of another CA by the same name", jane.by(&Authority::new("client-ca")), Refused),
         ("of the front proxies' CA", jane.by(&world.front_proxies), Refused),
         ("expired", Issued { end: now - Duration::from_secs(60), ..jane.clone() }.by(&world.clients), Refused),
         ("not valid yet", Issued { begin: now + DAY / 2, ..jane.clone() }.by(&world.clients), Refused),
-        ("for servers alone", Issued { usage: vec![ExtendedKeyUsagePurpose::ServerAuth], ..jane.clone() }.by(&world.clients), Refused),
+        (
+            "for servers alone",
+            Issued { usage: vec![ExtendedKeyUsagePurpose::ServerAuth], ..jane.clone() }.by(&world.clients),
+            Refused,
+        ),
         ("without a name", Issued { common_name: None, ..jane.clone() }.by(&world.clients), Refused),
         ("with an empty name", Issued { common_name: Some(""), ..jane.clone() }.by(&world.clients), Refused),
         (
@@ -488,8 +524,18 @@ async fn trust_that_changes_holds_for_the_next_request_of_every_connection() {
     let named = || Expected::User("jane");
     for (case, trust, by_proxy, by_user) in [
         ("as it was", inputs(proxies, clients, &["front-proxy-client"]), named(), Expected::User("kim")),
-        ("the front proxies' CA is replaced", inputs(other, clients, &["front-proxy-client"]), Refused, Expected::User("kim")),
-        ("it is back beside the other", inputs(&both, clients, &["front-proxy-client"]), named(), Expected::User("kim")),
+        (
+            "the front proxies' CA is replaced",
+            inputs(other, clients, &["front-proxy-client"]),
+            Refused,
+            Expected::User("kim"),
+        ),
+        (
+            "it is back beside the other",
+            inputs(&both, clients, &["front-proxy-client"]),
+            named(),
+            Expected::User("kim"),
+        ),
         ("the clients' CA is replaced", inputs(proxies, other, &["front-proxy-client"]), named(), Refused),
         ("other names are allowed", inputs(proxies, clients, &["somebody-else"]), Refused, Expected::User("kim")),
         ("an empty name is allowed", inputs(proxies, clients, &[""]), Refused, Expected::User("kim")),

@@ -266,7 +266,8 @@ mod tests {
         for path in ["/healthz/", "/readyz/plugins", "/metrics", "/", "/Healthz"] {
             assert!(authorizer.authorize(&user("kim"), &read(path)).await.is_err(), "{path}");
         }
-        let almost = User { groups: vec!["system:masters2".to_owned(), "System:Masters".to_owned()], ..user("system:masters") };
+        let almost =
+            User { groups: vec!["system:masters2".to_owned(), "System:Masters".to_owned()], ..user("system:masters") };
         assert!(authorizer.authorize(&almost, &list("queue")).await.is_err());
     }
 
@@ -291,7 +292,8 @@ mod tests {
 
     #[tokio::test]
     async fn answers_end() {
-        let options = AuthorizationOptions { allowed_for: Duration::from_millis(20), ..AuthorizationOptions::default() };
+        let options =
+            AuthorizationOptions { allowed_for: Duration::from_millis(20), ..AuthorizationOptions::default() };
         let (reviews, authorizer) = authorizer(options);
         authorizer.authorize(&user("kim"), &list("queue")).await.unwrap_err();
         let twice = async {
@@ -329,12 +331,15 @@ mod tests {
     #[tokio::test]
     async fn the_same_question_at_once_is_one_review_and_different_ones_are_capped() {
         let limits = ReviewLimits { in_flight: 2, ..ReviewLimits::default() };
-        let (reviews, authorizer) = authorizer(AuthorizationOptions { reviews: limits, ..AuthorizationOptions::default() });
+        let (reviews, authorizer) =
+            authorizer(AuthorizationOptions { reviews: limits, ..AuthorizationOptions::default() });
         let authorizer = Arc::new(authorizer);
         let mut asking = tokio::task::JoinSet::new();
         for number in 0..50 {
             let authorizer = authorizer.clone();
-            asking.spawn(async move { authorizer.authorize(&user("slow"), &list(&format!("queue-{}", number % 5))).await });
+            asking.spawn(
+                async move { authorizer.authorize(&user("slow"), &list(&format!("queue-{}", number % 5))).await },
+            );
         }
         // A current-thread runtime runs every task as far as it goes before it comes back here.
         for _ in 0..100 {

@@ -81,6 +81,8 @@ pub struct ClusterConfig {
     /// The ConfigMap as it was last seen.
     cluster: TrustInputs,
     trust: Arc<Trust>,
+    /// What was wrong last time, so that the log says it once.
+    complaint: Option<String>,
 }
 
 impl ClusterConfig {
@@ -89,7 +91,7 @@ impl ClusterConfig {
     pub async fn start(sources: Sources) -> Result<(Arc<Trust>, Self), ClusterConfigError> {
         let cluster = look_up(&sources).await?;
         let trust = Arc::new(Trust::new(effective(&sources, &cluster).await?)?);
-        Ok((trust.clone(), Self { sources, cluster, trust }))
+        Ok((trust.clone(), Self { sources, cluster, trust, complaint: None }))
     }
 
     /// Follows ConfigMap and files until `shutdown`.
@@ -122,24 +124,29 @@ impl ClusterConfig {
         match TrustInputs::from_config_map(&config_map.data.clone().unwrap_or_default()) {
             Ok(inputs) => self.cluster = inputs,
             Err(error) => {
-                tracing::warn!(%error, "ConfigMap {NAMESPACE}/{NAME} makes no sense; what it last said stays in force")
+                tracing::warn!(%error, "ConfigMap {NAMESPACE}/{NAME} makes no sense; what it last said stays in force");
             }
         }
     }
 
-    async fn refresh(&self) {
+    async fn refresh(&mut self) {
         let updated = match effective(&self.sources, &self.cluster).await {
             Ok(inputs) => self.trust.update(inputs).map_err(ClusterConfigError::from),
             Err(error) => Err(error),
         };
-        match updated {
-            Ok(true) => tracing::info!("whom to trust has changed; certificates are verified anew"),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(
+        if let Ok(true) = updated {
+            tracing::info!("whom to trust has changed; certificates are verified anew");
+        }
+        let problem = updated.as_ref().err().map(ToString::to_string);
+        if let Err(error) = updated
+            && problem != self.complaint
+        {
+            tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "whom to trust cannot be updated; it stays as it was"
-            ),
+            );
         }
+        self.complaint = problem;
     }
 }
 
@@ -155,7 +162,7 @@ async fn look_up(sources: &Sources) -> Result<TrustInputs, ClusterConfigError> {
             return Err(ClusterConfigError::Forbidden(status.message));
         }
         Ok(Err(error)) => {
-            tracing::warn!(%error, "ConfigMap {NAMESPACE}/{NAME} cannot be read yet; until it can, client certificates prove nothing")
+            tracing::warn!(%error, "ConfigMap {NAMESPACE}/{NAME} cannot be read yet; until it can, client certificates prove nothing");
         }
         Err(_) => tracing::warn!("the API server did not answer yet; until it does, client certificates prove nothing"),
     }

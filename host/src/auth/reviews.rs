@@ -181,7 +181,8 @@ fn reviewed_selector(requirements: &[Requirement]) -> Option<LabelSelectorAttrib
             })
         })
         .collect();
-    (!requirements.is_empty()).then(|| LabelSelectorAttributes { raw_selector: None, requirements: Some(requirements) })
+    (!requirements.is_empty())
+        .then_some(LabelSelectorAttributes { raw_selector: None, requirements: Some(requirements) })
 }
 
 fn some(text: &str) -> Option<String> {

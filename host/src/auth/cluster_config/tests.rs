@@ -85,7 +85,9 @@ fn authority() -> String {
 }
 
 fn with(ca: &str, names: &str) -> Seen {
-    Seen::There([("requestheader-client-ca-file", ca.to_owned()), ("requestheader-allowed-names", names.to_owned())].into())
+    Seen::There(
+        [("requestheader-client-ca-file", ca.to_owned()), ("requestheader-allowed-names", names.to_owned())].into(),
+    )
 }
 
 fn sources(client: kube::Client) -> Sources {
@@ -149,8 +151,9 @@ async fn files_and_flags_win_and_are_read_again() {
         group_headers: names(&["x-remote-group"]),
         extra_header_prefixes: names(&["x-remote-extra-"]),
     };
-    let sources = Sources { client_ca_file: Some(client_ca_file.clone()), front_proxy: Some(front_proxy), ..sources(client) };
-    let (trust, config) = ClusterConfig::start(sources).await.unwrap();
+    let sources =
+        Sources { client_ca_file: Some(client_ca_file.clone()), front_proxy: Some(front_proxy), ..sources(client) };
+    let (trust, mut config) = ClusterConfig::start(sources).await.unwrap();
     assert_eq!(trust.load().allowed_names, ["from a flag"]);
     config.refresh().await;
     assert_eq!(trust.load().generation, 1, "nothing has changed");

@@ -15,8 +15,11 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// Methods and paths with bodies.
+type Received = Arc<Mutex<Vec<(String, Value)>>>;
+
 /// An API server that answers each review with `status` and keeps what it was sent.
-fn api_server(code: u16, answer: Value) -> (kube::Client, Arc<Mutex<Vec<(String, Value)>>>) {
+fn api_server(code: u16, answer: Value) -> (kube::Client, Received) {
     let received = Arc::new(Mutex::new(Vec::new()));
     let log = received.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -41,7 +44,9 @@ fn autoscaler() -> User {
     User {
         name: "system:serviceaccount:kube-system:horizontal-pod-autoscaler".to_owned(),
         uid: String::new(),
-        groups: ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"].map(str::to_owned).to_vec(),
+        groups: ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"]
+            .map(str::to_owned)
+            .to_vec(),
         extra: [("authentication.kubernetes.io/credential-id".to_owned(), vec!["JTI=17f5beea".to_owned()])].into(),
     }
 }
@@ -190,7 +195,9 @@ async fn failures_say_what_to_do_and_whether_to_ask_again() {
         json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "because",
                 "reason": if code == 403 { "Forbidden" } else { "" }, "details": { "retryAfterSeconds": seconds } })
     };
-    for (code, seconds, retryable) in [(403, 0, false), (400, 0, false), (429, 0, true), (500, 0, true), (504, 0, true), (400, 3, true)] {
+    for (code, seconds, retryable) in
+        [(403, 0, false), (400, 0, false), (429, 0, true), (500, 0, true), (504, 0, true), (400, 3, true)]
+    {
         let (client, _) = api_server(code, failure(code, seconds));
         let error = KubeReviews::new(client, Vec::new()).token("secret").await.unwrap_err();
         assert_eq!(error.retryable, retryable, "{code}");
@@ -234,7 +241,7 @@ async fn the_gate_gives_up_in_time_whatever_the_api_server_does() {
     let began = tokio::time::Instant::now();
     let patient = ReviewError { retry_after: Some(Duration::from_secs(3600)), ..error(true) };
     let (silent, waiting, told_to_wait) = tokio::join!(
-        gate.ask(|| std::future::pending::<Result<(), _>>()),
+        gate.ask(std::future::pending::<Result<(), _>>),
         gate.ask(|| async { Ok(()) }),
         other.ask(|| async { Err::<(), _>(patient.clone()) }),
     );

@@ -44,10 +44,12 @@ impl FakeCluster {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let path = parts.uri.path().to_owned();
         let found = self.objects.lock().unwrap().get(&path).cloned();
-        if parts.method == Method::GET && path == SECRET && found.is_none() {
-            if let Some(barrier) = &self.first_looks {
-                barrier.wait().await;
-            }
+        if let Some(barrier) = &self.first_looks
+            && parts.method == Method::GET
+            && path == SECRET
+            && found.is_none()
+        {
+            barrier.wait().await;
         }
         if self.forbidden.lock().unwrap().is_some_and(|part| path.contains(part)) {
             return failure(StatusCode::FORBIDDEN, "Forbidden");
@@ -97,7 +99,12 @@ impl FakeCluster {
     }
 
     fn writes_to(&self, path: &str) -> usize {
-        self.writes.lock().unwrap().iter().filter(|write| write.split_once(' ').is_some_and(|(_, to)| to == path)).count()
+        self.writes
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|write| write.split_once(' ').is_some_and(|(_, to)| to == path))
+            .count()
     }
 
     /// The Secret's bundle, as base64 as APIServices carry it.
@@ -106,8 +113,11 @@ impl FakeCluster {
     }
 
     async fn replica(self: &Arc<Self>) -> Result<(SelfIssued, Arc<ServingCertificate>), CertificateError> {
-        let settings =
-            SelfIssuedSettings { namespace: "metrics".into(), service: "adapter".into(), secret: "adapter-serving".into() };
+        let settings = SelfIssuedSettings {
+            namespace: "metrics".into(),
+            service: "adapter".into(),
+            secret: "adapter-serving".into(),
+        };
         let certificate = Arc::new(ServingCertificate::default());
         let issued = SelfIssued::start(self.client(), settings, certificate.clone(), &CancellationToken::new()).await?;
         Ok((issued, certificate))
@@ -204,8 +214,14 @@ async fn missing_rights_on_the_secret_and_somebody_elses_secret_are_errors() {
     *cluster.forbidden.lock().unwrap() = Some("secrets");
     assert!(matches!(cluster.replica().await.err(), Some(CertificateError::Forbidden { .. })));
     *cluster.forbidden.lock().unwrap() = None;
-    for data in [json!({ "password": "aHVudGVyMg==" }), json!({ "tls.crt": "eA==", "tls.key": "eA==", "ca-bundle.crt": "eA==" })] {
-        cluster.store(SECRET, json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "adapter-serving" }, "data": data }));
+    for data in [
+        json!({ "password": "aHVudGVyMg==" }),
+        json!({ "tls.crt": "eA==", "tls.key": "eA==", "ca-bundle.crt": "eA==" }),
+    ] {
+        cluster.store(
+            SECRET,
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "adapter-serving" }, "data": data }),
+        );
         let before = cluster.object(SECRET);
         assert!(matches!(cluster.replica().await.err(), Some(CertificateError::Foreign { .. })), "{data}");
         assert_eq!(cluster.object(SECRET), before, "never overwritten");
