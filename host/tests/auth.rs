@@ -1,5 +1,11 @@
 //! Authentication over real TLS connections: who gets in as whom, and above all who does not.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "clippy takes only functions marked as tests for tests, not what they share"
+)]
+
 use std::{
     convert::Infallible,
     net::SocketAddr,

@@ -196,7 +196,7 @@ type Plugins = (Source, Arc<dyn Dependencies>, Arc<dyn Reporter>);
 fn source(config: &Config, client: Option<&Client>) -> anyhow::Result<Plugins> {
     match (&config.plugin_dir, client) {
         (Some(folder), _) => {
-            let source = DirectorySource::new(folder);
+            let source = DirectorySource::new(folder, &config.namespace);
             let dependencies = Arc::new(source.dependencies());
             Ok((Source::Folder(source), dependencies, Arc::new(LogReporter)))
         }

@@ -50,8 +50,14 @@ impl Default for AuthenticationOptions {
 pub struct Authenticator(Mode);
 
 enum Mode {
-    Delegated { trust: Arc<Trust>, tokens: Tokens, anonymous: bool },
+    Delegated(Box<Delegated>),
     LocalOnly,
+}
+
+struct Delegated {
+    trust: Arc<Trust>,
+    tokens: Tokens,
+    anonymous: bool,
 }
 
 impl Authenticator {
@@ -59,7 +65,7 @@ impl Authenticator {
     pub fn delegated(trust: Arc<Trust>, reviews: Arc<dyn Reviews>, options: &AuthenticationOptions) -> Self {
         let lifetimes = Lifetimes { valid: options.valid_tokens_for, invalid: options.invalid_tokens_for };
         let tokens = Tokens::new(reviews, &options.reviews, lifetimes);
-        Self(Mode::Delegated { trust, tokens, anonymous: options.anonymous })
+        Self(Mode::Delegated(Box::new(Delegated { trust, tokens, anonymous: options.anonymous })))
     }
 
     /// No authentication: everybody is `local` of `system:masters`. For a listener on loopback without a cluster alone, which
@@ -74,7 +80,7 @@ impl Authenticator {
     /// `AuthError::Unauthenticated` if a credential was presented and none is valid; `AuthError::Unavailable` if a token was
     /// presented and the API server could not be asked.
     pub async fn authenticate(&self, connection: &Connection, headers: &mut HeaderMap) -> Result<User, AuthError> {
-        let Mode::Delegated { trust, tokens, anonymous } = &self.0 else {
+        let Mode::Delegated(delegated) = &self.0 else {
             request_header::strip(headers, &IdentityHeaders::default());
             headers.remove(AUTHORIZATION);
             return Ok(User {
@@ -83,34 +89,41 @@ impl Authenticator {
                 ..User::default()
             });
         };
-        let (by_certificate, token) = {
-            let trust = trust.load();
+        delegated.authenticate(connection, headers).await
+    }
+}
+
+impl Delegated {
+    async fn authenticate(&self, connection: &Connection, headers: &mut HeaderMap) -> Result<User, AuthError> {
+        let by_certificate = {
+            let trust = self.trust.load();
             let by_certificate = certified_user(connection, headers, &trust);
             request_header::strip(headers, &trust.headers);
-            (by_certificate, bearer_token(headers))
+            by_certificate
         };
+        let token = bearer_token(headers);
         headers.remove(AUTHORIZATION);
         let refused = match by_certificate {
             Ok(Some(user)) => return Ok(with_authenticated_group(user)),
             Ok(None) => None,
             Err(error) => Some(error),
         };
-        let Some(token) = token? else {
-            return match refused {
-                Some(error) => Err(error),
-                None if *anonymous => Ok(anonymous_user()),
-                None => Err(AuthError::Unauthenticated(
-                    "no credential was presented, and anonymous requests are off".to_owned(),
-                )),
-            };
-        };
-        match tokens.verdict(&token).await {
-            Ok(verdict) => match &*verdict {
-                TokenVerdict::Valid(user) => Ok(with_authenticated_group(user.clone())),
-                TokenVerdict::Invalid(reason) => {
-                    Err(AuthError::Unauthenticated(format!("the bearer token is not valid: {reason}")))
-                }
-            },
+        match (token?, refused) {
+            (Some(token), _) => self.by_token(&token).await,
+            (None, Some(error)) => Err(error),
+            (None, None) if self.anonymous => Ok(anonymous_user()),
+            (None, None) => Err(AuthError::Unauthenticated(
+                "no credential was presented, and anonymous requests are off".to_owned(),
+            )),
+        }
+    }
+
+    async fn by_token(&self, token: &str) -> Result<User, AuthError> {
+        match self.tokens.verdict(token).await.as_deref() {
+            Ok(TokenVerdict::Valid(user)) => Ok(with_authenticated_group(user.clone())),
+            Ok(TokenVerdict::Invalid(reason)) => {
+                Err(AuthError::Unauthenticated(format!("the bearer token is not valid: {reason}")))
+            }
             Err(error) => Err(AuthError::Unavailable(format!("the bearer token could not be reviewed: {error}"))),
         }
     }

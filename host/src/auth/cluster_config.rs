@@ -81,6 +81,8 @@ pub struct ClusterConfig {
     /// The ConfigMap as it was last seen.
     cluster: TrustInputs,
     trust: Arc<Trust>,
+    /// What was wrong last time, so that the log says it once.
+    complaint: Option<String>,
 }
 
 impl ClusterConfig {
@@ -89,7 +91,7 @@ impl ClusterConfig {
     pub async fn start(sources: Sources) -> Result<(Arc<Trust>, Self), ClusterConfigError> {
         let cluster = look_up(&sources).await?;
         let trust = Arc::new(Trust::new(effective(&sources, &cluster).await?)?);
-        Ok((trust.clone(), Self { sources, cluster, trust }))
+        Ok((trust.clone(), Self { sources, cluster, trust, complaint: None }))
     }
 
     /// Follows ConfigMap and files until `shutdown`.
@@ -127,19 +129,24 @@ impl ClusterConfig {
         }
     }
 
-    async fn refresh(&self) {
+    async fn refresh(&mut self) {
         let updated = match effective(&self.sources, &self.cluster).await {
             Ok(inputs) => self.trust.update(inputs).map_err(ClusterConfigError::from),
             Err(error) => Err(error),
         };
-        match updated {
-            Ok(true) => tracing::info!("whom to trust has changed; certificates are verified anew"),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(
+        if let Ok(true) = updated {
+            tracing::info!("whom to trust has changed; certificates are verified anew");
+        }
+        let problem = updated.as_ref().err().map(ToString::to_string);
+        if let Err(error) = updated
+            && problem != self.complaint
+        {
+            tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "whom to trust cannot be updated; it stays as it was"
-            ),
+            );
         }
+        self.complaint = problem;
     }
 }
 

@@ -83,7 +83,7 @@ impl TrustInputs {
     }
 }
 
-/// The trust in force. Readers take one [`TrustConfig`] per request; [`Trust::update`] swaps it.
+/// The trust in force. Each request is judged by one state of it; [`Trust::update`] swaps it.
 #[derive(Debug)]
 pub struct Trust {
     current: ArcSwap<TrustConfig>,

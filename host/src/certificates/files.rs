@@ -39,26 +39,24 @@ impl Files {
     pub async fn run(mut self, every: Duration, shutdown: CancellationToken) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut complained = false;
+        let mut complaint = None;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            match self.refresh().await {
-                Ok(true) => {
-                    tracing::info!(file = %self.certificate_file.display(), "the serving certificate was replaced");
-                }
-                Ok(false) => {}
-                // A missing file fails at each look, a bad one only when it changes.
-                Err(CertificateError::File { .. }) if complained => {}
-                Err(error) => {
-                    complained = true;
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the serving certificate stays as it was");
-                    continue;
-                }
+            let outcome = self.refresh().await;
+            if let Ok(true) = outcome {
+                tracing::info!(file = %self.certificate_file.display(), "the serving certificate was replaced");
             }
-            complained = complained && !self.exists().await;
+            // A file that cannot be read fails at each look; the log says it once.
+            let problem = outcome.as_ref().err().map(ToString::to_string);
+            if let Err(error) = outcome
+                && problem != complaint
+            {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the serving certificate stays as it was");
+            }
+            complaint = problem;
         }
     }
 
@@ -74,10 +72,6 @@ impl Files {
         self.seen = Some(digest);
         self.certificate.replace(&chain, &key)?;
         Ok(true)
-    }
-
-    async fn exists(&self) -> bool {
-        read(&self.certificate_file).await.is_ok() && read(&self.key_file).await.is_ok()
     }
 }
 

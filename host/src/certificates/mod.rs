@@ -1,5 +1,5 @@
 //! Where the serving certificate comes from: files, a certificate authority of the adapter's own in a Secret, or nothing but this
-//! process. Each source fills a [`ServingCertificate`](crate::serve::ServingCertificate) before it returns from `start` and
+//! process. Each source fills a [`ServingCertificate`] before it returns from `start` and
 //! renews it while it runs; what was served last stays through any failure. Never accepts connections itself.
 
 mod files;

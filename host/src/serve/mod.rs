@@ -5,7 +5,6 @@ pub mod tls;
 
 use std::{
     convert::Infallible,
-    future::Future,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -267,13 +266,10 @@ impl Activity {
     async fn idle_for(&self, limit: Duration) {
         loop {
             let busy = self.under_way.load(Ordering::Acquire) > 0;
-            let last = if busy {
-                Instant::now()
-            } else {
-                self.since + Duration::from_millis(self.last.load(Ordering::Acquire))
-            };
-            let end = last + limit;
-            if !busy && end <= Instant::now() {
+            let last = self.since + Duration::from_millis(self.last.load(Ordering::Acquire));
+            let now = Instant::now();
+            let end = if busy { now } else { last } + limit;
+            if end <= now {
                 return;
             }
             sleep_until(end).await;
@@ -290,3 +286,6 @@ impl Drop for UnderWay {
         self.0.under_way.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,8 +22,6 @@ use super::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Secret}
 use files::{Files, Group};
 use objects::Objects;
 
-/// The namespace of what doesn't say one.
-const NAMESPACE: &str = "local";
 /// How often the folder is looked at: a person doesn't notice the delay, and comparing the times of some files costs
 /// nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -32,6 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct DirectorySource {
     files: Files,
+    /// The namespace of what doesn't say one.
+    namespace: String,
     /// What each group of files held when it was last read well.
     groups: BTreeMap<String, Objects>,
     shared: Arc<Mutex<Shared>>,
@@ -46,9 +46,10 @@ struct Shared {
 }
 
 impl DirectorySource {
-    /// Will watch `path`; nothing is read yet.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { files: Files::new(path.into()), groups: BTreeMap::new(), shared: Arc::default(), synced: false }
+    /// Will watch `path`; nothing is read yet. What doesn't say a namespace is of `namespace`.
+    pub fn new(path: impl Into<PathBuf>, namespace: impl Into<String>) -> Self {
+        let namespace = namespace.into();
+        Self { files: Files::new(path.into()), namespace, groups: BTreeMap::new(), shared: Arc::default(), synced: false }
     }
 
     /// Reads what the folder's manifests name.
@@ -108,7 +109,7 @@ impl DirectorySource {
 
     /// Keeps the last good state of files that make no sense.
     fn take(&mut self, name: String, group: &Group) {
-        match Objects::of(&name, group, NAMESPACE) {
+        match Objects::of(&name, group, &self.namespace) {
             Ok(objects) => {
                 self.groups.insert(name, objects);
             }

@@ -153,7 +153,7 @@ async fn files_and_flags_win_and_are_read_again() {
     };
     let sources =
         Sources { client_ca_file: Some(client_ca_file.clone()), front_proxy: Some(front_proxy), ..sources(client) };
-    let (trust, config) = ClusterConfig::start(sources).await.unwrap();
+    let (trust, mut config) = ClusterConfig::start(sources).await.unwrap();
     assert_eq!(trust.load().allowed_names, ["from a flag"]);
     config.refresh().await;
     assert_eq!(trust.load().generation, 1, "nothing has changed");

@@ -15,8 +15,11 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// Methods and paths with bodies.
+type Received = Arc<Mutex<Vec<(String, Value)>>>;
+
 /// An API server that answers each review with `status` and keeps what it was sent.
-fn api_server(code: u16, answer: Value) -> (kube::Client, Arc<Mutex<Vec<(String, Value)>>>) {
+fn api_server(code: u16, answer: Value) -> (kube::Client, Received) {
     let received = Arc::new(Mutex::new(Vec::new()));
     let log = received.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -238,7 +241,7 @@ async fn the_gate_gives_up_in_time_whatever_the_api_server_does() {
     let began = tokio::time::Instant::now();
     let patient = ReviewError { retry_after: Some(Duration::from_secs(3600)), ..error(true) };
     let (silent, waiting, told_to_wait) = tokio::join!(
-        gate.ask(|| std::future::pending::<Result<(), _>>()),
+        gate.ask(std::future::pending::<Result<(), _>>),
         gate.ask(|| async { Ok(()) }),
         other.ask(|| async { Err::<(), _>(patient.clone()) }),
     );

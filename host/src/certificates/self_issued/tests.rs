@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use http::{Method, Request, Response, StatusCode};
@@ -24,6 +27,8 @@ struct FakeCluster {
     objects: Mutex<BTreeMap<String, Value>>,
     writes: Mutex<Vec<String>>,
     forbidden: Mutex<Option<&'static str>>,
+    /// Answers that nothing is to be had before the API server is up.
+    starting: AtomicUsize,
     /// Both replicas see the Secret missing before either makes it.
     first_looks: Option<Barrier>,
 }
@@ -39,15 +44,20 @@ impl FakeCluster {
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        if self.starting.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
+        }
         let (parts, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let path = parts.uri.path().to_owned();
         let found = self.objects.lock().unwrap().get(&path).cloned();
-        if parts.method == Method::GET && path == SECRET && found.is_none() {
-            if let Some(barrier) = &self.first_looks {
-                barrier.wait().await;
-            }
+        if let Some(barrier) = &self.first_looks
+            && parts.method == Method::GET
+            && path == SECRET
+            && found.is_none()
+        {
+            barrier.wait().await;
         }
         if self.forbidden.lock().unwrap().is_some_and(|part| path.contains(part)) {
             return failure(StatusCode::FORBIDDEN, "Forbidden");
@@ -191,6 +201,26 @@ async fn only_the_adapters_own_api_services_get_the_bundle_and_only_once() {
     cluster.api_service(CUSTOM, "adapter", false);
     assert_eq!(replica.refresh(SystemTime::now()).await.unwrap(), 2, "an APIService that comes later is found");
     assert_eq!(cluster.object(CUSTOM)["spec"]["caBundle"], json!(cluster.bundle()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_start_waits_for_the_api_server_and_an_api_service_is_found_within_seconds() {
+    let cluster = Arc::new(FakeCluster { starting: AtomicUsize::new(3), ..FakeCluster::default() });
+    let began = tokio::time::Instant::now();
+    let (replica, _) = cluster.replica().await.unwrap();
+    assert_eq!(began.elapsed(), START_RETRY * 3);
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(replica.run(shutdown.clone()));
+    let bundle_of = |path: &str| cluster.object(path)["spec"]["caBundle"].clone();
+    tokio::time::sleep(EVERY).await;
+    cluster.api_service(EXTERNAL, "adapter", false);
+    tokio::time::sleep(EVERY_UNTIL_FOUND * 2).await;
+    assert_eq!(bundle_of(EXTERNAL), json!(cluster.bundle()));
+    cluster.api_service(CUSTOM, "adapter", false);
+    tokio::time::sleep(EVERY * 2).await;
+    assert_eq!(bundle_of(CUSTOM), json!(cluster.bundle()), "a later one in a minute");
+    shutdown.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test]

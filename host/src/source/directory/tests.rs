@@ -42,7 +42,7 @@ fn files_of_one_name_are_one_plugin() {
     write(folder.path(), "queue.yaml", "kind: PluginConfiguration");
     write(folder.path(), "README.md", "not a plugin");
     write(folder.path(), ".queue.wasm.swp", "not a plugin");
-    let mut source = DirectorySource::new(folder.path());
+    let mut source = DirectorySource::new(folder.path(), "local");
     let events = source.look();
     let put = only_put(events.clone());
     assert_eq!(put.manifest.as_deref(), Some("kind: PluginConfiguration"));
@@ -58,14 +58,14 @@ fn files_of_one_name_are_one_plugin() {
 #[test]
 fn an_empty_folder_is_synced_too() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(told(DirectorySource::new(folder.path()).look()), ["synced "]);
+    assert_eq!(told(DirectorySource::new(folder.path(), "local").look()), ["synced "]);
 }
 
 #[test]
 fn young_files_count_once_they_are_at_rest() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.wasm");
-    let mut source = DirectorySource::new(folder.path());
+    let mut source = DirectorySource::new(folder.path(), "local");
     fs::write(&path, b"ha").unwrap();
     assert_eq!(told(source.look()), [""; 0], "half-written perhaps");
     fs::write(&path, b"half").unwrap();
@@ -77,7 +77,7 @@ fn young_files_count_once_they_are_at_rest() {
 fn an_atomic_rename_is_one_change_and_a_moment_without_the_file_none() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "queue.wasm", b"one");
-    let mut source = DirectorySource::new(folder.path());
+    let mut source = DirectorySource::new(folder.path(), "local");
     source.look();
     write(folder.path(), ".new", b"two");
     fs::rename(folder.path().join(".new"), folder.path().join("queue.wasm")).unwrap();
@@ -93,7 +93,7 @@ fn an_atomic_rename_is_one_change_and_a_moment_without_the_file_none() {
 fn deleted_files_remove_their_plugin() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "queue.wasm", b"one");
-    let mut source = DirectorySource::new(folder.path());
+    let mut source = DirectorySource::new(folder.path(), "local");
     source.look();
     fs::remove_file(folder.path().join("queue.wasm")).unwrap();
     let looked: Vec<_> = (0..3).map(|_| told(source.look())).collect();
@@ -115,7 +115,7 @@ fn links_are_followed_as_a_mounted_configmap_needs() {
     };
     link("..1");
     std::os::unix::fs::symlink("..data/queue.wasm", folder.path().join("queue.wasm")).unwrap();
-    let mut source = DirectorySource::new(folder.path());
+    let mut source = DirectorySource::new(folder.path(), "local");
     assert_eq!(only_put(source.look()).code.get("plugin.wasm").map(AsRef::as_ref), Some(&b"one"[..]));
     link("..2");
     assert_eq!(only_put(source.look()).code.get("plugin.wasm").map(AsRef::as_ref), Some(&b"two"[..]));
@@ -151,7 +151,7 @@ metadata: { name: front }
 async fn kubernetes_objects_are_taken_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "all.yaml", OBJECTS);
-    let mut source = DirectorySource::new(folder.path());
+    let mut source = DirectorySource::new(folder.path(), "local");
     let dependencies = source.dependencies();
     let missing = dependencies.secret("local", "mq").await;
     assert!(matches!(missing, Err(ReadError::NotFound(name)) if name.contains("local/mq")));
@@ -177,7 +177,7 @@ async fn kubernetes_objects_are_taken_as_they_are() {
 fn a_manifest_alone_is_a_plugin_whose_code_is_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "queue.yaml", "apiVersion: wasm-metrics-adapter.io/v1alpha1\nkind: PluginConfiguration\n");
-    let put = only_put(DirectorySource::new(folder.path()).look());
+    let put = only_put(DirectorySource::new(folder.path(), "local").look());
     assert_eq!((put.id.to_string().as_str(), put.code.len()), ("local/queue", 0));
     assert!(put.manifest.is_some());
 }
@@ -186,7 +186,7 @@ fn a_manifest_alone_is_a_plugin_whose_code_is_elsewhere() {
 fn files_that_make_no_sense_keep_their_last_good_state() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "all.yaml", OBJECTS);
-    let mut source = DirectorySource::new(folder.path());
+    let mut source = DirectorySource::new(folder.path(), "local");
     source.look();
     for broken in ["a: [", "kind: ConfigMap\ndata: 5", "kind: Secret\nmetadata: {}", "a: &x [1]\nb: *x\n"] {
         write(folder.path(), "all.yaml", broken);
@@ -211,7 +211,7 @@ fn lists_are_their_items_and_the_first_of_two_plugins_of_one_name_counts() {
         "a.yml",
         serde_json::json!({"kind": "List", "apiVersion": "v1", "items": [item("of a")]}).to_string(),
     );
-    let mut source = DirectorySource::new(folder.path());
+    let mut source = DirectorySource::new(folder.path(), "local");
     assert_eq!(only_put(source.look()).manifest.as_deref(), Some("of a"));
     fs::remove_file(folder.path().join("a.yml")).unwrap();
     source.look();
@@ -223,7 +223,7 @@ async fn run_sends_what_happens_until_nobody_listens() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "queue.wasm", b"one");
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-    let running = tokio::spawn(DirectorySource::new(folder.path()).run(sender));
+    let running = tokio::spawn(DirectorySource::new(folder.path(), "local").run(sender));
     let first = receiver.recv().await.into_iter().collect();
     assert_eq!(told(first), ["put local/queue"]);
     let second = receiver.recv().await.into_iter().collect();
