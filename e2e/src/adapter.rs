@@ -55,7 +55,10 @@ impl Adapter {
     pub async fn prepare(control_plane: &ControlPlane) -> Result<Self> {
         let ports: [u16; REPLICAS] = free_ports()?;
         let name = service_host();
-        control_plane.authority().server(&[&name, "localhost", "127.0.0.1"])?.write(control_plane.folder(), "adapter")?;
+        control_plane
+            .authority()
+            .server(&[&name, "localhost", "127.0.0.1"])?
+            .write(control_plane.folder(), "adapter")?;
         let account = control_plane.adapter_account()?;
         let front_proxy = control_plane.front_proxy().client("front-proxy-client", &[])?;
         let mut replicas = Vec::new();

@@ -41,11 +41,7 @@ impl Balancer {
         let address = listener.local_addr()?;
         let backends: Arc<[Backend]> = backends
             .iter()
-            .map(|&address| Backend {
-                address,
-                in_service: AtomicBool::new(false),
-                connections: AtomicUsize::new(0),
-            })
+            .map(|&address| Backend { address, in_service: AtomicBool::new(false), connections: AtomicUsize::new(0) })
             .collect();
         let accepting = tokio::spawn(accept(listener, Arc::clone(&backends)));
         Ok(Self { address, backends, accepting })

@@ -65,8 +65,9 @@ impl ControlPlane {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let [etcd_port, peer_port, api_port, controllers_port] = free_ports()?;
         let cluster = Cluster::new(format!("https://127.0.0.1:{api_port}"))?;
-        let mut etcd = start("etcd", etcd_flags(cluster.path(), etcd_port, peer_port), cluster.path())?;
-        let mut api_server = start("kube-apiserver", api_server_flags(cluster.path(), etcd_port, api_port), cluster.path())?;
+        let mut etcd = start("etcd", &etcd_flags(cluster.path(), etcd_port, peer_port), cluster.path())?;
+        let mut api_server =
+            start("kube-apiserver", &api_server_flags(cluster.path(), etcd_port, api_port), cluster.path())?;
         let admin = cluster.user("admin", &["system:masters"])?.client().await?;
         eventually("kube-apiserver is ready", START, async || {
             etcd.ensure_running()?;
@@ -79,7 +80,7 @@ impl ControlPlane {
         .with_context(|| api_server.log_tail())?;
         let manager = cluster.user("system:kube-controller-manager", &[])?;
         let flags = controller_manager_flags(cluster.path(), &manager.kubeconfig, controllers_port);
-        let controllers = start("kube-controller-manager", flags, cluster.path())?;
+        let controllers = start("kube-controller-manager", &flags, cluster.path())?;
         let kubelet = Kubelet::start(admin);
         Ok(Self { _kubelet: kubelet, _processes: vec![controllers, api_server, etcd], cluster })
     }
@@ -199,7 +200,13 @@ impl Cluster {
     }
 
     /// Writes `STEM.kubeconfig`, in JSON, which is YAML as well.
-    fn kubeconfig(&self, stem: &str, server: &str, tls_name: Option<&str>, identity: Option<&Identity>) -> Result<User> {
+    fn kubeconfig(
+        &self,
+        stem: &str,
+        server: &str,
+        tls_name: Option<&str>,
+        identity: Option<&Identity>,
+    ) -> Result<User> {
         let mut cluster = json!({ "server": server, "certificate-authority": self.path().join("ca.crt") });
         if let (Some(name), Some(fields)) = (tls_name, cluster.as_object_mut()) {
             fields.insert("tls-server-name".to_owned(), Value::from(name));
@@ -236,8 +243,8 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     Ok(ports)
 }
 
-fn start(program: &str, flags: Vec<String>, folder: &Path) -> Result<Process> {
-    Process::start(program, &programs::control_plane(program)?, &flags, folder)
+fn start(program: &str, flags: &[String], folder: &Path) -> Result<Process> {
+    Process::start(program, &programs::control_plane(program)?, flags, folder)
 }
 
 fn etcd_flags(folder: &Path, port: u16, peer_port: u16) -> Vec<String> {

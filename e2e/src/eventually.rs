@@ -21,8 +21,8 @@ pub async fn eventually<T>(what: &str, within: Duration, mut condition: impl Asy
             Ok(value) => return Ok(value),
             Err(error) if Instant::now() >= deadline => {
                 return Err(error).with_context(|| format!("waited {within:?} in vain until {what}"));
-            },
-            Err(_) => {},
+            }
+            Err(_) => {}
         }
     }
 }
@@ -46,7 +46,7 @@ pub async fn throughout(what: &str, period: Duration, mut condition: impl AsyncF
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_last_complaint_is_reported() {
         let error = eventually("pigs fly", Duration::ZERO, async || -> Result<()> { anyhow::bail!("no wings") })
             .await

@@ -9,7 +9,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::{ADAPTER_NAME, adapter::Adapter, certificates::write, control_plane::ControlPlane, kubectl::Kubectl, programs};
+use crate::{
+    ADAPTER_NAME, adapter::Adapter, certificates::write, control_plane::ControlPlane, kubectl::Kubectl, programs,
+};
 
 /// The kustomize components of `deploy/` that hold APIServices.
 pub const COMPONENTS: [&str; 2] = ["custom", "external"];
@@ -21,6 +23,10 @@ pub const API_SERVICES: [&str; 3] =
 /// The overlays of one run, as folders for `kubectl apply -k`.
 #[derive(Debug, Clone)]
 pub struct Installation {
+    /// A copy of `deploy/`, as it is.
+    pub deploy: PathBuf,
+    /// The base and the components as they are, the way a user puts them together.
+    pub as_documented: PathBuf,
     /// Everything but the APIServices.
     pub base: PathBuf,
     /// Everything.
@@ -34,20 +40,38 @@ impl Installation {
     /// Fails when `deploy/` cannot be read or the folder cannot be written.
     pub fn prepare(control_plane: &ControlPlane, adapter: &Adapter) -> Result<Self> {
         let folder = control_plane.folder().join("installation");
-        copy(&programs::repository().join("deploy"), &folder.join("deploy"))?;
+        let deploy = folder.join("deploy");
+        copy(&programs::repository().join("deploy"), &deploy)?;
+        let components = COMPONENTS.map(|component| format!("../deploy/components/{component}"));
+        let as_documented = overlay(
+            &folder,
+            "as-documented",
+            &json!({
+                "resources": ["../deploy/base"],
+                "components": components,
+            }),
+        )?;
         let service = json!([
             { "op": "replace", "path": "/spec", "value": { "type": "ExternalName", "externalName": "localhost" } },
         ]);
-        let base = overlay(&folder, "base", &json!({
-            "resources": ["../deploy/base"],
-            "patches": [patch("Service", Some(ADAPTER_NAME), &service)],
-        }))?;
-        let complete = overlay(&folder, "complete", &json!({
-            "resources": ["../base"],
-            "components": COMPONENTS.map(|component| format!("../deploy/components/{component}")),
-            "patches": [patch("APIService", None, &api_service(control_plane, adapter))],
-        }))?;
-        Ok(Self { base, complete })
+        let base = overlay(
+            &folder,
+            "base",
+            &json!({
+                "resources": ["../deploy/base"],
+                "patches": [patch("Service", Some(ADAPTER_NAME), &service)],
+            }),
+        )?;
+        let complete = overlay(
+            &folder,
+            "complete",
+            &json!({
+                "resources": ["../base"],
+                "components": components,
+                "patches": [patch("APIService", None, &api_service(control_plane, adapter))],
+            }),
+        )?;
+        Ok(Self { deploy, as_documented, base, complete })
     }
 
     /// Applies one overlay.
@@ -104,7 +128,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         let entry = entry?;
         found = true;
         let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() { copy(&entry.path(), &target)? } else { fs::copy(entry.path(), target).map(drop)? }
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
     }
     ensure!(found, "`{}` is empty", from.display());
     Ok(())

@@ -10,7 +10,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -62,6 +62,15 @@ impl Plugin {
             ),
             ..ConfigMap::default()
         }
+    }
+
+    /// Puts the ConfigMap, which exists, in place of what is there: keys that it does not have are gone.
+    ///
+    /// # Errors
+    /// Fails when the API server refuses it.
+    pub async fn replace(&self, client: &Client) -> Result<()> {
+        config_maps(client).replace(&self.name, &PostParams::default(), &self.config_map()).await?;
+        Ok(())
     }
 
     /// Creates or changes the ConfigMap; returns when the API server has said 200.
@@ -146,7 +155,11 @@ pub async fn events(client: &Client, name: &str, kind: &str) -> Result<Vec<Event
 pub async fn only_warning(client: &Client, name: &str) -> Result<String> {
     let warnings = events(client, name, "Warning").await?;
     let messages: Vec<String> = warnings.into_iter().map(|event| event.message.unwrap_or_default()).collect();
-    ensure!(messages.len() == 1, "expected one Warning about ConfigMap `{name}`, found {}: {messages:#?}", messages.len());
+    ensure!(
+        messages.len() == 1,
+        "expected one Warning about ConfigMap `{name}`, found {}: {messages:#?}",
+        messages.len()
+    );
     Ok(messages.concat())
 }
 

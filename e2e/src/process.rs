@@ -98,7 +98,7 @@ pub fn tail(log: &Path) -> String {
             let text = String::from_utf8_lossy(&bytes);
             let lines: Vec<&str> = text.lines().collect();
             lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")
-        },
+        }
         Err(error) => format!("(cannot read {}: {error})", log.display()),
     }
 }

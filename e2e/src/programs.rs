@@ -70,7 +70,9 @@ fn cache_root() -> Result<PathBuf> {
     }
     match env::var_os("HOME") {
         Some(home) => Ok(PathBuf::from(home).join(".cache")),
-        None => bail!("neither XDG_CACHE_HOME nor HOME is set; set one so that the control plane's programs can be found"),
+        None => {
+            bail!("neither XDG_CACHE_HOME nor HOME is set; set one so that the control plane's programs can be found")
+        }
     }
 }
 

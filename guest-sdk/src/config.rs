@@ -249,11 +249,17 @@ mod tests {
     fn a_mistake_names_its_key() {
         for (pairs, expected) in [
             (&[][..], "config key `name` is missing; set it under `config` in plugin.yaml"),
-            (&[("name", "x"), ("coutn", "1")], "config key `coutn` is unknown; the keys are name, count, ratio, tags, limits, mode"),
+            (
+                &[("name", "x"), ("coutn", "1")],
+                "config key `coutn` is unknown; the keys are name, count, ratio, tags, limits, mode",
+            ),
             (&[("name", "x"), ("count", "many")], "config key `count`: invalid type: string \"many\", expected u32"),
             (&[("name", "x"), ("count", "-1")], "config key `count`: invalid value: integer `-1`, expected u32"),
             (&[("name", "x"), ("tags", "a")], "config key `tags`: invalid type: string \"a\", expected a sequence"),
-            (&[("name", "x"), ("mode", "medium")], "config key `mode`: unknown variant `medium`, expected `fast` or `slow`"),
+            (
+                &[("name", "x"), ("mode", "medium")],
+                "config key `mode`: unknown variant `medium`, expected `fast` or `slow`",
+            ),
         ] {
             assert_eq!(load_from(pairs), Err(expected.to_owned()));
         }

@@ -11,8 +11,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use crate::bindings::imports::wasm_metrics_adapter::plugin::http::FetchError;
 use crate::bindings::imports::wasm_metrics_adapter::plugin::http as wire;
+pub use crate::bindings::imports::wasm_metrics_adapter::plugin::http::FetchError;
 use crate::{Failure, Reason, host};
 
 /// A request on its way to be sent.
@@ -121,8 +121,9 @@ impl Response {
 
     /// The body as text. Fails as `unavailable` if it is not UTF-8.
     pub fn text(&self) -> Result<&str, Failure> {
-        std::str::from_utf8(&self.body)
-            .map_err(|_| Failure::unavailable(format!("{} answered with something that is not UTF-8 text", self.origin)))
+        std::str::from_utf8(&self.body).map_err(|_| {
+            Failure::unavailable(format!("{} answered with something that is not UTF-8 text", self.origin))
+        })
     }
 
     /// The body read as JSON. Fails as `unavailable` if it is none, or not of this shape.
@@ -299,7 +300,10 @@ mod tests {
             ("", "EOF while parsing a value"),
         ] {
             let failure = send_to(Answer::new(200, body)).and_then(|response| response.json::<u32>()).unwrap_err();
-            assert_eq!(failure.message, format!("https://mq.example.com:8443 answered with unexpected JSON: {expected}"));
+            assert_eq!(
+                failure.message,
+                format!("https://mq.example.com:8443 answered with unexpected JSON: {expected}")
+            );
         }
     }
 

@@ -4,9 +4,6 @@ use std::str::FromStr;
 
 use crate::{Number, Quantity};
 
-/// Finer than this Kubernetes does not count (k8s.io/apimachinery resource.Nano).
-const NANO: i32 = -9;
-
 /// Why a text is no number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseNumberError {
@@ -14,7 +11,9 @@ pub enum ParseNumberError {
     #[error("`{0}` is no number; write a Kubernetes quantity such as 42, 2500m, 1.5Gi or 1e3")]
     NotANumber(String),
     /// What stands behind the digits is not a suffix of Kubernetes quantities.
-    #[error("`{text}` ends in `{suffix}`; a quantity's suffix is one of n u m k M G T P E Ki Mi Gi Ti Pi Ei or e with an exponent")]
+    #[error(
+        "`{text}` ends in `{suffix}`; a quantity's suffix is one of n u m k M G T P E Ki Mi Gi Ti Pi Ei or e with an exponent"
+    )]
     UnknownSuffix {
         /// The whole text.
         text: String,
@@ -22,12 +21,12 @@ pub enum ParseNumberError {
         suffix: String,
     },
     /// It has more digits, or a larger exponent, than a quantity can hold.
-    #[error("`{0}` is out of range; a quantity holds 18 significant digits and exponents up to 127")]
+    #[error("`{0}` is out of range; a quantity holds 18 significant digits and powers of ten up to 127")]
     OutOfRange(String),
 }
 
-/// A Kubernetes quantity as text (k8s.io/apimachinery resource.ParseQuantity): `42`, `-0.5`, `2500m`, `1.5Gi`, `1e3`. No
-/// digit is lost, but those of a number finer than nano that does not fit otherwise: it is rounded away from zero.
+/// A Kubernetes quantity as text (k8s.io/apimachinery resource.ParseQuantity): `42`, `-0.5`, `2500m`, `1.5Gi`, `1e3`. A
+/// fraction with more digits than a quantity holds is rounded away from zero; nothing else is rounded.
 impl FromStr for Quantity {
     type Err = ParseNumberError;
 
@@ -56,7 +55,33 @@ impl FromStr for Quantity {
         let digits = digits.checked_mul(if negative { -factor } else { factor }).ok_or_else(out_of_range)?;
         let fraction_digits = i32::try_from(fraction.len()).map_err(|_| out_of_range())?;
         let exponent = suffix_exponent.checked_sub(fraction_digits).ok_or_else(out_of_range)?;
-        fit(digits, exponent).ok_or_else(out_of_range)
+        Quantity::fit(digits, exponent).ok_or_else(out_of_range)
+    }
+}
+
+impl Quantity {
+    /// `digits` times ten to the power of `exponent`, in the record's range. Where the digits are too many, the last of a
+    /// fraction are rounded away from zero, as Kubernetes rounds; a whole number that does not fit is none.
+    pub fn fit(mut digits: i128, mut exponent: i32) -> Option<Self> {
+        if digits == 0 {
+            return Some(Self { digits: 0, exponent: 0 });
+        }
+        loop {
+            if let (Ok(digits), Ok(exponent)) = (i64::try_from(digits), i8::try_from(exponent)) {
+                return Some(Self { digits, exponent });
+            }
+            if exponent > i32::from(i8::MAX) {
+                digits = digits.checked_mul(10)?;
+                exponent -= 1;
+                continue;
+            }
+            let remainder = digits % 10;
+            if remainder != 0 && exponent >= 0 {
+                return None;
+            }
+            digits = digits / 10 + remainder.signum();
+            exponent += 1;
+        }
     }
 }
 
@@ -139,29 +164,6 @@ fn scale(suffix: &str) -> Option<(i128, i32)> {
     }
 }
 
-/// The same number in the record's range. Only what is finer than nano may be rounded, as Kubernetes would round it.
-fn fit(mut digits: i128, mut exponent: i32) -> Option<Quantity> {
-    if digits == 0 {
-        return Some(Quantity { digits: 0, exponent: 0 });
-    }
-    loop {
-        if let (Ok(digits), Ok(exponent)) = (i64::try_from(digits), i8::try_from(exponent)) {
-            return Some(Quantity { digits, exponent });
-        }
-        if exponent > i32::from(i8::MAX) {
-            digits = digits.checked_mul(10)?;
-            exponent -= 1;
-            continue;
-        }
-        let remainder = digits % 10;
-        if remainder != 0 && exponent >= NANO {
-            return None;
-        }
-        digits = digits / 10 + remainder.signum();
-        exponent += 1;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,7 +207,8 @@ mod tests {
     }
 
     #[test]
-    fn finer_than_nano_rounds_away_from_zero_only_where_it_must() {
+    fn a_fraction_rounds_away_from_zero_only_where_it_must() {
+        assert_eq!("12345678901.123456789012".parse(), Ok(exact(1_234_567_890_112_345_679, -8)));
         assert_eq!("0.1234567890123".parse(), Ok(exact(1_234_567_890_123, -13)));
         assert_eq!("0.12345678901234567890123".parse(), Ok(exact(1_234_567_890_123_456_790, -19)));
         assert_eq!("1e-200".parse(), Ok(exact(1, -128)));

@@ -110,7 +110,9 @@ mod tests {
 
     #[test]
     fn a_resource_reads_and_prints_as_kubectl_takes_it() {
-        for (text, group, name) in [("pods", "", "pods"), ("ingresses.networking.k8s.io", "networking.k8s.io", "ingresses")] {
+        for (text, group, name) in
+            [("pods", "", "pods"), ("ingresses.networking.k8s.io", "networking.k8s.io", "ingresses")]
+        {
             let resource = GroupResource::from(text);
             assert_eq!((resource.group.as_str(), resource.name.as_str()), (group, name));
             assert_eq!(resource.to_string(), text);

@@ -121,11 +121,10 @@ mod tests {
 
     #[test]
     fn a_value_is_required_only_by_equality_with_one() {
-        let selector = Selector::all().equals("a", "1").and(requirement("b", Operator::In, &["1", "2"])).and(requirement(
-            "c",
-            Operator::NotIn,
-            &["1"],
-        ));
+        let selector = Selector::all()
+            .equals("a", "1")
+            .and(requirement("b", Operator::In, &["1", "2"]))
+            .and(requirement("c", Operator::NotIn, &["1"]));
         assert_eq!(["a", "b", "c", "d"].map(|key| selector.value_of(key)), [Some("1"), None, None, None]);
     }
 }

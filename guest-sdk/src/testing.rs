@@ -193,7 +193,9 @@ pub(crate) mod imports {
 
         pub(crate) fn endpoints(resource: &GroupResource, selector: &[Requirement]) -> Result<Vec<Endpoint>, Failure> {
             if !resource.group.is_empty() || !["pods", "services", "nodes"].contains(&resource.name.as_str()) {
-                return Err(Failure::bad_request(format!("{resource} have no endpoints; ask for pods, services or nodes")));
+                return Err(Failure::bad_request(format!(
+                    "{resource} have no endpoints; ask for pods, services or nodes"
+                )));
             }
             Ok(selected(resource, selector))
         }
@@ -239,7 +241,8 @@ pub(crate) mod imports {
         }
 
         fn store(host: &mut Shared, key: &str, value: &[u8]) -> Result<(), String> {
-            let others: usize = host.state.iter().filter(|(other, _)| *other != key).map(|(k, (v, _))| k.len() + v.len()).sum();
+            let others: usize =
+                host.state.iter().filter(|(other, _)| *other != key).map(|(k, (v, _))| k.len() + v.len()).sum();
             if host.state_quota.is_some_and(|quota| others + key.len() + value.len() > quota) {
                 return Err("the plugin's quota is used up".to_owned());
             }

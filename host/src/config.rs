@@ -248,10 +248,14 @@ pub struct Cluster {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidConfig {
     /// Without a cluster nobody is authenticated, so nobody else may connect.
-    #[error("--bind-address {0} can be reached by others, and without a cluster nobody is authenticated; listen on loopback, or name a cluster with --kubeconfig")]
+    #[error(
+        "--bind-address {0} can be reached by others, and without a cluster nobody is authenticated; listen on loopback, or name a cluster with --kubeconfig"
+    )]
     NotLoopback(IpAddr),
     /// Nothing would say whom to trust.
-    #[error("--authentication-skip-lookup leaves nobody to trust; give --requestheader-client-ca-file or --client-ca-file")]
+    #[error(
+        "--authentication-skip-lookup leaves nobody to trust; give --requestheader-client-ca-file or --client-ca-file"
+    )]
     NobodyTrusted,
     /// 0 guests at once can't answer.
     #[error("--guest-threads 0 can run no plugin; use 1 or more")]

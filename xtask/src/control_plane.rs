@@ -81,7 +81,9 @@ fn build_kubernetes(version: &str, folder: &Path, programs: &[&str]) -> Result<(
         .env("CGO_ENABLED", "0")
         .stderr(Stdio::piped())
         .spawn()
-        .context("cannot start `go`; install Go 1.21 or newer (it fetches the version that go.mod asks for by itself)")?;
+        .context(
+            "cannot start `go`; install Go 1.21 or newer (it fetches the version that go.mod asks for by itself)",
+        )?;
     if let Some(output) = child.stderr.take() {
         report_progress(BufReader::new(output).lines().map_while(Result::ok), began);
     }
@@ -118,7 +120,8 @@ fn fetch_etcd(folder: &Path) -> Result<()> {
     }
     println!("fetching Debian's etcd-server");
     let unpacked = tempfile::tempdir_in(folder)?;
-    let download = || shell::run(Command::new("apt-get").args(["download", "etcd-server"]).current_dir(unpacked.path()));
+    let download =
+        || shell::run(Command::new("apt-get").args(["download", "etcd-server"]).current_dir(unpacked.path()));
     let downloaded = download().or_else(|_| {
         // A machine that never asked for its package lists does not know the package yet.
         shell::run(Command::new("apt-get").args(["update", "--quiet"]))?;

@@ -7,5 +7,10 @@ use crate::shell;
 
 /// Runs the check with the same options.
 pub(crate) fn run(options: &[String]) -> Result<()> {
-    shell::run(shell::cargo().args(["run", "--quiet", "--package", "wit-check", "--"]).args(options).current_dir(shell::root()))
+    shell::run(
+        shell::cargo()
+            .args(["run", "--quiet", "--package", "wit-check", "--"])
+            .args(options)
+            .current_dir(shell::root()),
+    )
 }

@@ -13,7 +13,13 @@ use crate::telemetry::{Metrics, Readiness};
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Answers the paths that are not of the metrics APIs; `None` if there is no such path.
-pub(super) fn answer(method: &Method, path: &str, query: &str, readiness: &Readiness, metrics: &Metrics) -> Option<Response> {
+pub(super) fn answer(
+    method: &Method,
+    path: &str,
+    query: &str,
+    readiness: &Readiness,
+    metrics: &Metrics,
+) -> Option<Response> {
     if method != Method::GET && method != Method::HEAD {
         return None;
     }
@@ -26,7 +32,11 @@ pub(super) fn answer(method: &Method, path: &str, query: &str, readiness: &Readi
         _ => {
             let check = path.strip_prefix("/readyz/")?;
             let (_, holds) = readiness.facts().into_iter().find(|(name, _)| *name == check)?;
-            Some(if holds { text(StatusCode::OK, "ok".to_owned()) } else { not_ready(format!("{check} has not come about yet\n")) })
+            Some(if holds {
+                text(StatusCode::OK, "ok".to_owned())
+            } else {
+                not_ready(format!("{check} has not come about yet\n"))
+            })
         }
     }
 }
@@ -41,7 +51,11 @@ fn ready(readiness: &Readiness, verbose: bool) -> Response {
     for (name, holds) in readiness.facts() {
         lines.push_str(&if holds { format!("[+]{name} ok\n") } else { format!("[-]{name} failed: not yet\n") });
     }
-    if ready { text(StatusCode::OK, format!("{lines}readyz check passed\n")) } else { not_ready(format!("{lines}readyz check failed\n")) }
+    if ready {
+        text(StatusCode::OK, format!("{lines}readyz check passed\n"))
+    } else {
+        not_ready(format!("{lines}readyz check failed\n"))
+    }
 }
 
 fn not_ready(lines: String) -> Response {

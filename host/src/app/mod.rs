@@ -53,13 +53,14 @@ async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result
     let rooms = Rooms::build(&config, guests, metrics.clone(), &stop, &background).await?;
     let certificate = certificate::start(&config, rooms.client.clone(), &stop, &background).await?;
 
-    let (reader, writer) = registry::new();
+    let (writer, reader) = registry::new();
     let reloader = reload::Reloader::new(rooms.reload(&config, writer, metrics.clone(), stop.clone()), first_loads);
     let (events, inbox) = tokio::sync::mpsc::channel(64);
     background.spawn(rooms.source.run(events));
     let reloading = background.spawn(reloader.run(inbox, stop.clone()));
 
-    let pipeline = pipeline::Pipeline::new(&config, rooms.auth, reader, rooms.kinds, readiness.clone(), metrics);
+    let pipeline =
+        pipeline::Pipeline::new(&config, rooms.auth, Arc::new(reader), rooms.kinds, readiness.clone(), metrics);
     let server = serve::Server {
         listener,
         tls: serve::server_config(certificate)?,

@@ -12,7 +12,10 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::{endpoints, rooms::Auth};
 use crate::{
-    api::{Api, Form, Status, Target},
+    api::{
+        Api, Group, Status,
+        path::{self, Form, PathError, Target},
+    },
     config::Config,
     model::{Attributes, Connection, Kinds, Provider},
     telemetry::{Metrics, Readiness, RequestLabels},
@@ -54,42 +57,41 @@ impl Pipeline {
     async fn answer(&self, request: Request) -> (Response, &'static str) {
         let Ok(_place) = self.places.try_acquire() else { return (too_many(), "other") };
         let (mut head, _body) = request.into_parts();
-        let target = Target::parse(&head.method, &head.uri);
-        let group = target.as_ref().map_or("other", |target| target.group());
+        let target = path::parse(&head.method, &head.uri);
+        let group = target.as_ref().map_or("other", group);
         match tokio::time::timeout(self.timeout, self.admit_and_answer(&mut head, target)).await {
             Ok(response) => (response, group),
-            Err(_) => (self.api.refuse(&Status::timeout(), &head), group),
+            Err(_) => (Status::timeout().respond(&head), group),
         }
     }
 
-    async fn admit_and_answer(&self, head: &mut Parts, target: Result<Target, crate::api::PathError>) -> Response {
+    async fn admit_and_answer(&self, head: &mut Parts, target: Result<Target, PathError>) -> Response {
         let Auth { authenticator, authorizer } = &self.auth;
         let connection = head.extensions.get::<Arc<Connection>>().cloned().unwrap_or_default();
         let user = match authenticator.authenticate(&connection, &mut head.headers).await {
             Ok(user) => user,
-            Err(error) => return self.api.refuse(&Status::unauthenticated(&error), head),
+            Err(error) => return Status::of_authentication(&error).respond(head),
         };
         let attributes = match &target {
             Ok(target) => target.attributes(),
-            Err(_) => Attributes::NonResource {
-                path: head.uri.path().to_owned(),
-                verb: head.method.as_str().to_lowercase(),
-            },
+            Err(_) => {
+                Attributes::NonResource { path: head.uri.path().to_owned(), verb: head.method.as_str().to_lowercase() }
+            }
         };
         if let Err(error) = authorizer.authorize(&user, &attributes).await {
-            return self.api.refuse(&Status::unauthorized(&error, &user, &attributes), head);
+            return Status::of_authorization(&error, &user, &attributes).respond(head);
         }
         match target {
             Ok(Target { form: Form::Other, path, .. }) => self.other(head, &path),
             Ok(target) => self.api.respond(&target, head).await,
-            Err(error) => self.api.refuse(&Status::of_path(&error), head),
+            Err(error) => Status::of_path(&error).respond(head),
         }
     }
 
     fn other(&self, head: &Parts, path: &str) -> Response {
         let query = head.uri.query().unwrap_or_default();
         endpoints::answer(&head.method, path, query, &self.readiness, &self.metrics)
-            .unwrap_or_else(|| self.api.refuse(&Status::not_found(), head))
+            .unwrap_or_else(|| Status::not_found().respond(head))
     }
 }
 
@@ -102,6 +104,16 @@ async fn handle(State(pipeline): State<Arc<Pipeline>>, request: Request) -> Resp
     pipeline.metrics.request_seconds.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
     pipeline.metrics.requests.get_or_create(&labels).inc();
     response
+}
+
+/// The label of the request metrics.
+fn group(target: &Target) -> &'static str {
+    match &target.form {
+        Form::Custom(_) => Group::Custom.name(),
+        Form::External(_) => Group::External.name(),
+        Form::Discovery(_) => "discovery",
+        Form::Other => "other",
+    }
 }
 
 /// The client's, if it is one, else a new one.

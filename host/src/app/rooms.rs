@@ -19,8 +19,10 @@ use crate::{
     registry, reload,
     runtime::{CompilerConfig, Runtime},
     source::{
-        ClusterDependencies, ConfigMapSource, Dependencies, DirectorySource, Event, EventReporter, LogReporter,
-        Reporter,
+        Dependencies, Event, Reporter,
+        configmap::{ClusterDependencies, ConfigMapSource},
+        directory::DirectorySource,
+        report::{EventReporter, LogReporter},
     },
     telemetry::Metrics,
 };
@@ -102,7 +104,7 @@ impl Rooms {
         }
         reload::Shared {
             runtime: self.runtime.clone(),
-            registry,
+            registry: registry.into(),
             dependencies: self.dependencies.clone(),
             reporter: self.reporter.clone(),
             egress: self.egress.clone(),
@@ -176,7 +178,8 @@ async fn delegated(
 type Cache = (Arc<dyn Kinds>, Arc<dyn Objects>);
 
 fn watched(config: &Config, client: &Client, background: &TaskTracker) -> anyhow::Result<Cache> {
-    let policy = ObjectPolicy::parse(config.object_resources.iter().map(String::as_str)).context("--object-resources")?;
+    let policy =
+        ObjectPolicy::parse(config.object_resources.iter().map(String::as_str)).context("--object-resources")?;
     let kinds = Arc::new(DiscoveredKinds::new(client.clone()));
     background.spawn(kinds.clone().keep_fresh());
     let objects = WatchedObjects::new(client.clone(), kinds.clone(), policy);
@@ -219,7 +222,8 @@ async fn egress(config: &Config) -> anyhow::Result<egress::Shared> {
 
 /// Where the API server answers inside the cluster: what plugins may know of the cluster comes through `objects`.
 async fn api_server() -> Vec<SocketAddr> {
-    let (Ok(host), Ok(port)) = (std::env::var("KUBERNETES_SERVICE_HOST"), std::env::var("KUBERNETES_SERVICE_PORT")) else {
+    let (Ok(host), Ok(port)) = (std::env::var("KUBERNETES_SERVICE_HOST"), std::env::var("KUBERNETES_SERVICE_PORT"))
+    else {
         return Vec::new();
     };
     let found = tokio::net::lookup_host(format!("{host}:{port}")).await;

@@ -122,7 +122,7 @@ impl ClusterConfig {
         match TrustInputs::from_config_map(&config_map.data.clone().unwrap_or_default()) {
             Ok(inputs) => self.cluster = inputs,
             Err(error) => {
-                tracing::warn!(%error, "ConfigMap {NAMESPACE}/{NAME} makes no sense; what it last said stays in force")
+                tracing::warn!(%error, "ConfigMap {NAMESPACE}/{NAME} makes no sense; what it last said stays in force");
             }
         }
     }
@@ -155,7 +155,7 @@ async fn look_up(sources: &Sources) -> Result<TrustInputs, ClusterConfigError> {
             return Err(ClusterConfigError::Forbidden(status.message));
         }
         Ok(Err(error)) => {
-            tracing::warn!(%error, "ConfigMap {NAMESPACE}/{NAME} cannot be read yet; until it can, client certificates prove nothing")
+            tracing::warn!(%error, "ConfigMap {NAMESPACE}/{NAME} cannot be read yet; until it can, client certificates prove nothing");
         }
         Err(_) => tracing::warn!("the API server did not answer yet; until it does, client certificates prove nothing"),
     }
@@ -193,3 +193,6 @@ async fn effective(sources: &Sources, cluster: &TrustInputs) -> Result<TrustInpu
 async fn read(path: &PathBuf) -> Result<Vec<u8>, ClusterConfigError> {
     tokio::fs::read(path).await.map_err(|source| ClusterConfigError::File { path: path.clone(), source })
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,7 +181,8 @@ fn reviewed_selector(requirements: &[Requirement]) -> Option<LabelSelectorAttrib
             })
         })
         .collect();
-    (!requirements.is_empty()).then(|| LabelSelectorAttributes { raw_selector: None, requirements: Some(requirements) })
+    (!requirements.is_empty())
+        .then_some(LabelSelectorAttributes { raw_selector: None, requirements: Some(requirements) })
 }
 
 fn some(text: &str) -> Option<String> {
@@ -290,3 +291,6 @@ fn too_late(limit: Duration) -> ReviewError {
     );
     ReviewError { message, retryable: false, retry_after: None }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,3 +68,76 @@ impl Expiry<[u8; 32], Arc<TokenVerdict>> for Lifetimes {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        auth::reviews::AccessDecision,
+        model::{Attributes, User},
+    };
+
+    /// Token `TEXT` is user `TEXT`'s, but for `bad`, nobody's, and `broken`, which cannot be asked about.
+    #[derive(Default)]
+    struct FakeReviews(AtomicUsize);
+
+    #[async_trait]
+    impl Reviews for FakeReviews {
+        async fn token(&self, token: &str) -> Result<TokenVerdict, ReviewError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            match token {
+                "bad" => Ok(TokenVerdict::Invalid("unknown".to_owned())),
+                "broken" => Err(ReviewError { message: "no route".to_owned(), retryable: false, retry_after: None }),
+                name => Ok(TokenVerdict::Valid(User { name: name.to_owned(), ..User::default() })),
+            }
+        }
+
+        async fn access(&self, _user: &User, _attributes: &Attributes) -> Result<AccessDecision, ReviewError> {
+            unreachable!("nothing is authorized here")
+        }
+    }
+
+    fn tokens(valid: Duration, invalid: Duration) -> (Arc<FakeReviews>, Tokens) {
+        let reviews = Arc::new(FakeReviews::default());
+        (reviews.clone(), Tokens::new(reviews, &ReviewLimits::default(), Lifetimes { valid, invalid }))
+    }
+
+    #[tokio::test]
+    async fn a_verdict_either_way_is_asked_for_once_and_a_failure_each_time() {
+        let (reviews, tokens) = tokens(Duration::from_secs(10), Duration::from_secs(10));
+        for (token, asked) in [("jane", 1), ("kim", 2), ("bad", 3)] {
+            let (one, two) = tokio::join!(tokens.verdict(token), tokens.verdict(token));
+            assert_eq!(one.as_deref(), two.as_deref(), "asked at once");
+            let later = tokens.verdict(token).await.unwrap();
+            match &*later {
+                TokenVerdict::Valid(user) => assert_eq!(user.name, token),
+                TokenVerdict::Invalid(_) => assert_eq!(token, "bad"),
+            }
+            assert_eq!(reviews.0.load(Ordering::SeqCst), asked, "{token}");
+        }
+        for asked in [4, 5] {
+            assert!(tokens.verdict("broken").await.is_err());
+            assert_eq!(reviews.0.load(Ordering::SeqCst), asked);
+        }
+    }
+
+    #[tokio::test]
+    async fn verdicts_end() {
+        let (reviews, tokens) = tokens(Duration::from_millis(20), Duration::from_secs(3600));
+        tokens.verdict("bad").await.unwrap();
+        let asked_again = async {
+            while reviews.0.load(Ordering::SeqCst) < 3 {
+                tokens.verdict("jane").await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), asked_again).await.unwrap();
+        tokens.verdict("bad").await.unwrap();
+        assert_eq!(reviews.0.load(Ordering::SeqCst), 3);
+    }
+}

@@ -47,7 +47,7 @@ impl Files {
             }
             match self.refresh().await {
                 Ok(true) => {
-                    tracing::info!(file = %self.certificate_file.display(), "the serving certificate was replaced")
+                    tracing::info!(file = %self.certificate_file.display(), "the serving certificate was replaced");
                 }
                 Ok(false) => {}
                 // A missing file fails at each look, a bad one only when it changes.

@@ -23,7 +23,7 @@ pub(super) struct Registration {
     namespace: String,
     service: String,
     /// What was wrong last time, so that the log says it once.
-    complaint: Option<String>,
+    pub(super) complaint: Option<String>,
 }
 
 impl Registration {

@@ -263,3 +263,6 @@ fn blocks(bundle: &str) -> Vec<String> {
         .filter(|block| is_certificate(block))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

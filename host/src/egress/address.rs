@@ -256,4 +256,27 @@ mod tests {
         assert_eq!(policy.check("[64:ff9b::10.96.0.1]:443".parse().unwrap()), Err(ForbiddenAddress::ApiServer));
         assert_eq!(policy.check("127.0.0.1:6444".parse().unwrap()), Ok(()));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_notation_of_a_forbidden_address_is_allowed(bits in proptest::num::u32::ANY, interface in proptest::num::u64::ANY) {
+            let inner = Ipv4Addr::from_bits(bits);
+            let [high, low] = [u128::from(bits >> 16), u128::from(bits & 0xffff)];
+            let carriers = [
+                0xffff_u128 << 32 | u128::from(bits),
+                0xffff_u128 << 48 | u128::from(bits),
+                u128::from(bits),
+                0x0064_ff9b_u128 << 96 | u128::from(bits),
+                0x2002_u128 << 112 | high << 96 | low << 80 | u128::from(interface),
+                0x2001_u128 << 112 | high << 80 | low << 64 | u128::from(interface),
+                0x2001_u128 << 112 | 0x0102_0304_u128 << 64 | u128::from(!bits),
+                0x2606_4700_u128 << 96 | 0x5efe_u128 << 32 | u128::from(bits),
+            ];
+            let policy = AddressPolicy::default();
+            let forbidden = |ip: IpAddr| policy.check(SocketAddr::new(ip, 443)).is_err();
+            for carrier in carriers.map(Ipv6Addr::from_bits) {
+                proptest::prop_assert!(!forbidden(inner.into()) || forbidden(carrier.into()), "{inner} as {carrier}");
+            }
+        }
+    }
 }

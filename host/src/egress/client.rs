@@ -1,9 +1,10 @@
 //! Exchanges requests for responses, for one plugin: one pool of connections, one budget, nothing shared with other plugins but
 //! the rules. Dropping the client closes its idle connections.
 
-use std::{error::Error as StdError, io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper_util::{
@@ -15,8 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     AddressPolicy, Credential, EgressError, Origin, Origins, Request, Resolve, Response, TrustError, TrustRoots,
-    dial::{Connector, DialError},
-    request,
+    dial::Connector, request,
 };
 use crate::model::PluginId;
 
@@ -24,7 +24,7 @@ use crate::model::PluginId;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections to one origin: what a plugin that asks a few things at once uses again.
 const IDLE_PER_ORIGIN: usize = 4;
-/// Bytes of a response's headers, and of hyper's read buffer with them.
+/// Bytes of a response's header names and values: what hyper buffers of a head before it gives up, and what a guest gets.
 const MAX_RESPONSE_HEADER_BYTES: u32 = 64 * 1024;
 
 /// What all plugins' clients have in common.
@@ -93,95 +93,57 @@ impl Client {
     /// See [`EgressError`].
     pub async fn fetch(&self, request: Request, timeout: Duration) -> Result<Response, EgressError> {
         let (origin, outgoing) = request::prepare(request, &self.plugin, &self.config)?;
-        let exchange = exchange(self.pool.clone(), Arc::clone(&self.exchanges), outgoing, self.config.response_bytes);
+        let exchange = exchange(
+            self.pool.clone(),
+            Arc::clone(&self.exchanges),
+            origin.clone(),
+            outgoing,
+            self.config.response_bytes,
+        );
         let task = AbortOnDropHandle::new(self.shared.home.spawn(tokio::time::timeout(timeout, exchange)));
         match task.await {
-            Ok(Ok(Ok(response))) => Ok(response),
-            Ok(Ok(Err(failure))) => Err(failure.at(origin)),
+            Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(EgressError::Timeout { origin }),
-            Err(_) => Err(EgressError::Failed { origin, cause: "the adapter is stopping".to_owned() }),
+            Err(_) => Err(EgressError::stopping(origin)),
         }
     }
 }
 
-/// What can go wrong once a request is on its way.
-enum Failure {
-    Stopping,
-    Request(legacy::Error),
-    Body(Box<dyn StdError + Send + Sync>),
-    TooLarge(u64),
-}
-
+/// One exchange, as long as it takes.
 async fn exchange(
     pool: legacy::Client<Connector, Full<Bytes>>,
     exchanges: Arc<Semaphore>,
+    origin: Origin,
     request: http::Request<Full<Bytes>>,
     response_bytes: u64,
-) -> Result<Response, Failure> {
-    let _permit = exchanges.acquire().await.map_err(|_| Failure::Stopping)?;
-    let (head, body) = pool.request(request).await.map_err(Failure::Request)?.into_parts();
-    let headers = head
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-        .collect();
-    Ok(Response { status: head.status.as_u16(), headers, body: read(body, response_bytes).await? })
+) -> Result<Response, EgressError> {
+    let Ok(_permit) = exchanges.acquire().await else { return Err(EgressError::stopping(origin)) };
+    let response = pool.request(request).await.map_err(|error| EgressError::explain(&origin, &error))?;
+    let (head, body) = response.into_parts();
+    let headers = readable(&origin, &head.headers)?;
+    Ok(Response { status: head.status.as_u16(), headers, body: read(&origin, body, response_bytes).await? })
+}
+
+/// Headers as a guest gets them.
+fn readable(origin: &Origin, headers: &HeaderMap) -> Result<Vec<(String, String)>, EgressError> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > MAX_RESPONSE_HEADER_BYTES as usize {
+        let cause = format!("the headers of its response are longer than {MAX_RESPONSE_HEADER_BYTES} bytes");
+        return Err(EgressError::Failed { origin: origin.clone(), cause });
+    }
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    Ok(headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect())
 }
 
 /// The whole body, or an error as soon as it is announced or found to be larger than `limit` bytes.
-async fn read(body: Incoming, limit: u64) -> Result<Bytes, Failure> {
+async fn read(origin: &Origin, body: Incoming, limit: u64) -> Result<Bytes, EgressError> {
+    let too_large = || EgressError::TooLarge { origin: origin.clone(), limit };
     if body.size_hint().lower() > limit {
-        return Err(Failure::TooLarge(limit));
+        return Err(too_large());
     }
     match Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX)).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge(limit)),
-        Err(error) => Err(Failure::Body(error)),
-    }
-}
-
-impl Failure {
-    fn at(self, origin: Origin) -> EgressError {
-        let error: &(dyn StdError + 'static) = match &self {
-            Self::Stopping => return EgressError::Failed { origin, cause: "the adapter is stopping".to_owned() },
-            Self::TooLarge(limit) => return EgressError::TooLarge { origin, limit: *limit },
-            Self::Request(error) => error,
-            Self::Body(error) => error.as_ref(),
-        };
-        let mut innermost = error;
-        for error in std::iter::successors(Some(error), |error| cause(*error)) {
-            innermost = error;
-            match (error.downcast_ref::<DialError>(), error.downcast_ref::<rustls::Error>()) {
-                (Some(DialError::Forbidden(class)), _) => {
-                    return EgressError::AddressForbidden { origin, class: *class };
-                }
-                (Some(DialError::Slow), _) => return EgressError::Timeout { origin },
-                (_, Some(tls)) => return EgressError::Failed { origin, cause: tls_cause(tls) },
-                (Some(dial @ DialError::Resolve(_)), _) => {
-                    return EgressError::Failed { origin, cause: dial.to_string() };
-                }
-                _ => {}
-            }
-        }
-        EgressError::Failed { origin, cause: innermost.to_string() }
-    }
-}
-
-/// What caused an error. An `io::Error` hides what it wraps from `source`, so it is unwrapped here.
-fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(wrapped) => Some(wrapped),
-        None => error.source(),
-    }
-}
-
-fn tls_cause(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidCertificate(cause) => {
-            format!(
-                "its certificate is not trusted ({cause}); add its authority to the adapter's trusted certificates, or correct its names"
-            )
-        }
-        other => format!("TLS failed ({other})"),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(EgressError::explain(origin, error.as_ref())),
     }
 }

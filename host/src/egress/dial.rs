@@ -136,15 +136,15 @@ impl Service<Uri> for Dial {
 impl Dial {
     /// The permit is the lookup's, not the caller's: a caller that gives up leaves the lookup, and its thread, behind.
     async fn look_up(&self, host: String) -> Result<Vec<IpAddr>, DialError> {
-        let gone = |_| DialError::Resolve(io::Error::other("the adapter is stopping"));
-        let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(|error| gone(error.to_string()))?;
+        let stopping = || DialError::Resolve(io::Error::other("the adapter is stopping"));
+        let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(|_| stopping())?;
         let resolver = Arc::clone(&self.shared.resolver);
         let lookup = tokio::spawn(async move {
             let found = resolver.resolve(&host).await;
             drop(permit);
             found
         });
-        lookup.await.map_err(|error| gone(error.to_string()))?.map_err(DialError::Resolve)
+        lookup.await.map_err(|_| stopping())?.map_err(DialError::Resolve)
     }
 }
 

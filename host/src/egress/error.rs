@@ -1,6 +1,8 @@
 //! Why a guest got no response. Messages name the origin and the remedy, never a credential, a query or an address.
 
-use super::{ForbiddenAddress, Origin};
+use std::{error::Error, io};
+
+use super::{ForbiddenAddress, Origin, dial::DialError};
 use crate::model::PluginId;
 
 /// Why there is no response. Each variant is one case of `fetch-error` in wit/v0.1/host.wit, the first two are `forbidden`.
@@ -49,6 +51,50 @@ pub enum EgressError {
         /// The limit in bytes.
         limit: u64,
     },
+}
+
+impl EgressError {
+    /// The process ends while an exchange is under way.
+    pub(super) fn stopping(origin: Origin) -> Self {
+        Self::Failed { origin, cause: "the adapter is stopping".to_owned() }
+    }
+
+    /// What an error of the HTTP client means: it wraps what our own connector and the TLS library said.
+    pub(super) fn explain(origin: &Origin, error: &(dyn Error + 'static)) -> Self {
+        let origin = origin.clone();
+        let mut innermost = error;
+        for error in std::iter::successors(Some(error), |error| cause(*error)) {
+            innermost = error;
+            match (error.downcast_ref::<DialError>(), error.downcast_ref::<rustls::Error>()) {
+                (Some(DialError::Forbidden(class)), _) => return Self::AddressForbidden { origin, class: *class },
+                (Some(DialError::Slow), _) => return Self::Timeout { origin },
+                // Resolvers say this in the words of the C library; ours are the same everywhere.
+                (Some(resolve @ DialError::Resolve(_)), _) => {
+                    return Self::Failed { origin, cause: resolve.to_string() };
+                }
+                (_, Some(tls)) => return Self::Failed { origin, cause: tls_cause(tls) },
+                (Some(DialError::NoAddress | DialError::Connect(_)) | None, None) => {}
+            }
+        }
+        Self::Failed { origin, cause: innermost.to_string() }
+    }
+}
+
+/// What caused an error. An `io::Error` hides what it wraps from `source`, so it is unwrapped here.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
+fn tls_cause(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(cause) => format!(
+            "its certificate is not trusted ({cause}); give the adapter its authority's certificate, or correct its names"
+        ),
+        other => format!("TLS failed ({other})"),
+    }
 }
 
 /// What makes no sense in a guest's request.

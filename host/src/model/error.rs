@@ -29,6 +29,24 @@ pub enum Reason {
     Overloaded,
 }
 
+impl Reason {
+    /// As in logs and metric labels; the plugin's own as in wit/v0.1/types.wit.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MetricNotFound => "metric-not-found",
+            Self::ObjectNotFound => "object-not-found",
+            Self::BadRequest => "bad-request",
+            Self::RateLimited => "rate-limited",
+            Self::Unavailable => "unavailable",
+            Self::Unauthorized => "unauthorized",
+            Self::Timeout => "timeout",
+            Self::Internal => "internal",
+            Self::Loading => "loading",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
 /// A failed lookup.
 ///
 /// Invariant: `message` is stable from call to call (no times, counters or ids), because the HPA controller writes an Event

@@ -17,7 +17,9 @@ pub struct Quantity {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidQuantity {
     /// Not of the grammar.
-    #[error("`{0}` is not a Kubernetes quantity; write a number with an optional suffix, as in `2500m`, `1.5` or `64Mi`")]
+    #[error(
+        "`{0}` is not a Kubernetes quantity; write a number with an optional suffix, as in `2500m`, `1.5` or `64Mi`"
+    )]
     Syntax(String),
     /// NaN or an infinity.
     #[error("{0} is not a number that Kubernetes can carry; answer `unavailable` where there is no value")]
@@ -66,7 +68,11 @@ impl Quantity {
 
     /// The amount in whole units, rounded up, away from zero (`Quantity.Value` in Go).
     pub fn units(self) -> i64 {
-        i64::try_from(divide_away_from_zero(self.nanos, ONE)).unwrap_or(if self.nanos < 0 { i64::MIN } else { i64::MAX })
+        i64::try_from(divide_away_from_zero(self.nanos, ONE)).unwrap_or(if self.nanos < 0 {
+            i64::MIN
+        } else {
+            i64::MAX
+        })
     }
 }
 
@@ -105,7 +111,9 @@ impl FromStr for Quantity {
         let syntax = || InvalidQuantity::Syntax(text.to_owned());
         let split = text
             .char_indices()
-            .find(|(position, character)| !(character.is_ascii_digit() || *character == '.' || (*position == 0 && matches!(character, '+' | '-'))))
+            .find(|(position, character)| {
+                !(character.is_ascii_digit() || *character == '.' || (*position == 0 && matches!(character, '+' | '-')))
+            })
             .map_or(text.len(), |(position, _)| position);
         let (number, suffix) = text.split_at_checked(split).ok_or_else(syntax)?;
         let (digits, scale) = decimal_text(number).ok_or_else(syntax)?;
@@ -205,7 +213,14 @@ mod tests {
 
     #[test]
     fn floats_carry_no_binary_noise() {
-        for (value, expected) in [(0.1, "100m"), (0.1 + 0.2, "300m"), (1e-12, "1n"), (2.5, "2500m"), (-0.0, "0"), (1e300, "9223372036854775807")] {
+        for (value, expected) in [
+            (0.1, "100m"),
+            (0.1 + 0.2, "300m"),
+            (1e-12, "1n"),
+            (2.5, "2500m"),
+            (-0.0, "0"),
+            (1e300, "9223372036854775807"),
+        ] {
             assert_eq!(Quantity::float(value).unwrap().to_string(), expected, "{value}");
         }
         assert!(Quantity::float(f64::NAN).is_err());

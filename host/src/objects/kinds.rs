@@ -69,8 +69,10 @@ impl DiscoveredKinds {
         }
     }
 
-    /// Asks again for every group that has been asked for, one after the other.
+    /// Asks again for every group that is known to have resources, one after the other. The others are forgotten, and asked
+    /// for when they are needed.
     pub async fn refresh(&self) {
+        self.groups.write().unwrap_or_else(PoisonError::into_inner).retain(|_, group| !group.is_empty());
         let groups: Vec<_> = self.read_groups().iter().map(|(name, group)| (name.clone(), Arc::clone(group))).collect();
         for (name, group) in groups {
             let mut asked = group.asking.lock().await;
@@ -129,7 +131,7 @@ impl Kinds for DiscoveredKinds {
             return Ok(Some(kind));
         }
         let mut asked = group.asking.lock().await;
-        if !asked.as_ref().is_some_and(|asked| asked.at.elapsed() < ASK_PERIOD) {
+        if asked.as_ref().is_none_or(|asked| asked.at.elapsed() >= ASK_PERIOD) {
             self.ask(&resource.group, &group, &mut asked).await;
         }
         match (group.known(&resource.name), asked.as_ref().map(|asked| asked.result.clone())) {

@@ -53,15 +53,15 @@ impl Server {
         Events(sender)
     }
 
-    /// That nothing more is asked. All clients must have been dropped.
-    pub(super) async fn is_asked_no_more(mut self) {
+    /// Expects no further request. All clients must have been dropped.
+    pub(super) async fn expect_no_more(mut self) {
         assert!(self.0.next_request().await.is_none(), "an unexpected request");
     }
 }
 
 impl Events {
     /// Sends one event.
-    pub(super) fn send(&self, kind: &str, object: Value) {
+    pub(super) fn send(&self, kind: &str, object: &Value) {
         self.0.send(serde_json::json!({ "type": kind, "object": object })).unwrap();
     }
 }

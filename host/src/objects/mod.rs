@@ -3,7 +3,7 @@
 //! that this adapter serves itself.
 //!
 //! In reading order: [`DiscoveredKinds`] says what there is, [`ObjectPolicy`] what plugins may see, [`WatchedObjects`] answers
-//! from an `index` that a `watch` keeps. [`Static`] is all of it without a cluster.
+//! from an `index` that a `watch` keeps. [`FixedObjects`] is all of it without a cluster.
 
 mod index;
 mod kinds;
@@ -17,5 +17,5 @@ mod watched;
 pub use index::Object;
 pub use kinds::{DiscoveredKinds, REFRESH_PERIOD};
 pub use policy::{InvalidObjectPolicy, ObjectPolicy};
-pub use table::Static;
+pub use table::FixedObjects;
 pub use watched::WatchedObjects;

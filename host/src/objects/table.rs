@@ -10,7 +10,7 @@ use super::{
 use crate::model::{Endpoint, FetchError, GroupResource, Kind, Kinds, Objects, Selector};
 
 /// Kinds that every cluster has, and the objects that it is given.
-pub struct Static {
+pub struct FixedObjects {
     kinds: Vec<(GroupResource, Kind)>,
     policy: ObjectPolicy,
     objects: Vec<(GroupResource, Index)>,
@@ -36,7 +36,7 @@ const KINDS: [(&str, &str, &str, &str, bool); 16] = [
     ("horizontalpodautoscalers", "autoscaling", "v2", "HorizontalPodAutoscaler", true),
 ];
 
-impl Static {
+impl FixedObjects {
     /// Without objects.
     pub fn new(policy: ObjectPolicy) -> Self {
         let kinds = KINDS.into_iter().map(|(name, group, version, kind, namespaced)| {
@@ -73,8 +73,15 @@ impl Static {
     }
 }
 
+impl Default for FixedObjects {
+    /// Without objects, and with the kinds that are open by default.
+    fn default() -> Self {
+        Self::new(ObjectPolicy::default())
+    }
+}
+
 #[async_trait]
-impl Kinds for Static {
+impl Kinds for FixedObjects {
     async fn kind(&self, resource: &GroupResource) -> Result<Option<Kind>, FetchError> {
         Ok(self.known(resource))
     }
@@ -89,7 +96,7 @@ impl Kinds for Static {
 }
 
 #[async_trait]
-impl Objects for Static {
+impl Objects for FixedObjects {
     async fn names(
         &self,
         namespace: Option<&str>,
@@ -124,7 +131,7 @@ mod tests {
             ..Object::default()
         };
         let pods = GroupResource::core("pods");
-        let table = Static::new(ObjectPolicy::default()).with(&pods, pod("web-2")).with(&pods, pod("web-1"));
+        let table = FixedObjects::new(ObjectPolicy::default()).with(&pods, pod("web-2")).with(&pods, pod("web-1"));
         let everything = Selector::everything();
         assert_eq!(table.names(Some("shop"), &pods, &everything).await.unwrap(), ["web-1", "web-2"]);
         assert_eq!(table.endpoints(Some("shop"), &pods, &everything).await.unwrap()[0].addresses, ["10.0.0.1"]);

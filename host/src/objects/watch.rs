@@ -45,7 +45,7 @@ impl Watch {
         home: &Handle,
         resource: &GroupResource,
         api: Api<K>,
-        keep: impl Fn(K) -> Object + Send + 'static,
+        keep: impl Fn(&K) -> Object + Send + 'static,
     ) -> Self
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -81,7 +81,7 @@ async fn run<K>(
     api: Api<K>,
     index: Arc<Index>,
     state: watch::Sender<State>,
-    keep: impl Fn(K) -> Object,
+    keep: impl Fn(&K) -> Object,
     resource: GroupResource,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -92,13 +92,13 @@ async fn run<K>(
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Init) => listing.clear(),
-            Ok(Event::InitApply(object)) => listing.push(keep(object)),
+            Ok(Event::InitApply(object)) => listing.push(keep(&object)),
             Ok(Event::InitDone) => {
                 index.replace(std::mem::take(&mut listing));
                 state.send_replace(State::Ready);
             }
-            Ok(Event::Apply(object)) => index.apply(keep(object)),
-            Ok(Event::Delete(object)) => index.delete(&keep(object)),
+            Ok(Event::Apply(object)) => index.apply(keep(&object)),
+            Ok(Event::Delete(object)) => index.delete(&keep(&object)),
             Err(error) => {
                 tracing::warn!(%resource, %error, "watch failed; it is tried again, and what is known stays");
                 if let Some(refusal) = refusal(&resource, &error) {

@@ -56,7 +56,7 @@ impl WatchedObjects {
         self.watch(resource, Detail::Metadata, || {
             let described = api_resource(resource, kind);
             let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client.clone(), &described);
-            Watch::start(&self.home, resource, api, |object| named(&object, Vec::new(), true))
+            Watch::start(&self.home, resource, api, |object| named(object, Vec::new(), true))
         })
     }
 
@@ -152,7 +152,7 @@ fn named(object: &impl ResourceExt, addresses: Vec<String>, ready: bool) -> Obje
     }
 }
 
-fn pod(pod: Pod) -> Object {
+fn pod(pod: &Pod) -> Object {
     let status = pod.status.clone().unwrap_or_default();
     let addresses: Vec<String> = status.pod_ips.unwrap_or_default().into_iter().map(|ip| ip.ip).collect();
     let addresses = if addresses.is_empty() { status.pod_ip.into_iter().collect() } else { addresses };
@@ -161,19 +161,19 @@ fn pod(pod: Pod) -> Object {
         .unwrap_or_default()
         .iter()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    named(&pod, addresses, ready)
+    named(pod, addresses, ready)
 }
 
-fn service(service: Service) -> Object {
+fn service(service: &Service) -> Object {
     let spec = service.spec.clone().unwrap_or_default();
     let addresses: Vec<String> = spec.cluster_ips.unwrap_or_default();
     let mut addresses = if addresses.is_empty() { spec.cluster_ip.into_iter().collect() } else { addresses };
     // A headless service has no address of its own.
     addresses.retain(|address| !address.is_empty() && address != "None");
-    named(&service, addresses, true)
+    named(service, addresses, true)
 }
 
-fn node(node: Node) -> Object {
+fn node(node: &Node) -> Object {
     let status = node.status.clone().unwrap_or_default();
     let internal = status.addresses.unwrap_or_default().into_iter().filter(|address| address.type_ == "InternalIP");
     let ready = status
@@ -181,7 +181,7 @@ fn node(node: Node) -> Object {
         .unwrap_or_default()
         .iter()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    named(&node, internal.map(|address| address.address).collect(), ready)
+    named(node, internal.map(|address| address.address).collect(), ready)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod worker;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -37,7 +37,7 @@ pub struct Shared {
     /// Runs guests.
     pub runtime: Arc<Runtime>,
     /// Where plugins are swapped in.
-    pub registry: registry::Writer,
+    pub registry: Mutex<registry::Writer>,
     /// Parts and Secrets.
     pub dependencies: Arc<dyn Dependencies>,
     /// Owners' ears.
@@ -54,6 +54,12 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Ends the workers, which leave their plugins serving.
     pub stopping: CancellationToken,
+}
+
+impl Shared {
+    fn registry(&self) -> MutexGuard<'_, registry::Writer> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Turns events into swaps until it is told to stop.
@@ -139,7 +145,9 @@ impl Reloader {
         self.tasks.spawn(async move {
             match tokio::time::timeout(FIRST_LOADS, all).await {
                 Ok(_) => info!(plugins = count, "every plugin that was there at the start has loaded or failed"),
-                Err(_) => warn!(plugins = count, "some plugins have not loaded after {FIRST_LOADS:?}; starting without them"),
+                Err(_) => {
+                    warn!(plugins = count, "some plugins have not loaded after {FIRST_LOADS:?}; starting without them");
+                }
             }
             latch.open();
         });

@@ -2,7 +2,7 @@
 
 use crate::{
     bundle::BundleError,
-    egress::{InvalidCredential, InvalidOrigin},
+    egress::{InvalidCredential, InvalidOrigin, Origin},
     manifest::ManifestError,
     runtime::{CompileError, LoadError},
     source::Report,
@@ -19,6 +19,8 @@ pub(super) enum LoadFailure {
     Origin(#[from] InvalidOrigin),
     #[error("credentials: {0}")]
     Credential(#[from] InvalidCredential),
+    #[error("credentials: {0} is not in egress, so the credential would never be used; add the origin there")]
+    UselessCredential(Origin),
     #[error(transparent)]
     Compile(#[from] CompileError),
     #[error(transparent)]
@@ -64,11 +66,7 @@ impl Outcome {
 
     /// The words for the owner: good news or bad, a reason, a message.
     pub(super) fn words(&self, last_good_serves: bool) -> (bool, &'static str, String) {
-        let standing = if last_good_serves {
-            "the last good version serves on"
-        } else {
-            "its metrics are not served"
-        };
+        let standing = if last_good_serves { "the last good version serves on" } else { "its metrics are not served" };
         match self {
             Self::Loaded => (true, "Loaded", "the plugin serves its metrics".to_owned()),
             Self::Suspended => (true, "Suspended", "suspend is true: the plugin's metrics are withdrawn".to_owned()),

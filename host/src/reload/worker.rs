@@ -15,7 +15,7 @@ use crate::{
     egress,
     manifest::PluginConfiguration,
     model::{Claims, Generation, Listed, PluginId},
-    registry::{Entry, EntryState},
+    registry::{Entry, State},
     runtime::{Limits, Plugin, PluginSettings, Validation},
     source::{Dependency, RawPlugin},
     telemetry::{LoadLabels, PluginLabels},
@@ -80,18 +80,28 @@ impl Worker {
                         return;
                     }
                     let touched = self.dependencies.iter().any(|dependency| pending.touched.contains(dependency));
-                    if pending.raw.is_some() {
-                        self.raw = pending.raw;
-                        self.retry = None;
-                    } else if !touched {
-                        continue;
+                    let changed = pending.raw.is_some_and(|raw| self.replace(raw));
+                    if changed || touched {
+                        self.load().await;
                     }
-                    self.load().await;
                 }
                 () = until(self.retry.map(|(at, _)| at)) => self.load().await,
                 () = until(self.serving.as_ref().map(|serving| serving.next_list)) => self.relist().await,
             }
         }
+    }
+
+    /// Takes a newer version; false if it says what the one at hand says (a restarted watch delivers everything again).
+    fn replace(&mut self, raw: Arc<RawPlugin>) -> bool {
+        let same = self.raw.as_ref().is_some_and(|known| {
+            known.manifest == raw.manifest && known.code == raw.code && known.unknown_keys == raw.unknown_keys
+        });
+        if !same {
+            self.dependencies = bundle::dependencies(&raw);
+            self.retry = None;
+        }
+        self.raw = Some(raw);
+        !same
     }
 
     async fn load(&mut self) {
@@ -110,7 +120,7 @@ impl Worker {
                 self.retry = None;
                 if self.serving.is_none() {
                     // What can't serve owns nothing: whoever else claims its metrics answers.
-                    self.shared.registry.remove(&self.id);
+                    self.shared.registry().remove(&self.id);
                 }
                 Outcome::Rejected(failure.to_string())
             }
@@ -121,10 +131,9 @@ impl Worker {
 
     async fn try_load(&mut self, raw: &RawPlugin) -> Result<Outcome, LoadFailure> {
         let configuration = PluginConfiguration::parse(raw.manifest.as_deref())?;
-        self.dependencies = bundle::dependencies(&self.id.namespace, &configuration);
         if self.serving.is_none() && !configuration.suspend {
             // Its claims are known before its code is: until that is compiled they are answered with 503, not 404.
-            self.enter(configuration.claims.clone(), EntryState::Loading);
+            self.enter(configuration.claims.clone(), State::Loading);
         }
         let bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await? {
             Assembled::Ready(bundle) => bundle,
@@ -146,11 +155,16 @@ impl Worker {
 
     fn settings(&self, bundle: &Bundle) -> Result<PluginSettings, LoadFailure> {
         let configuration = &bundle.configuration;
-        let origins = configuration.egress.iter().map(|origin| egress::Origin::parse(origin)).collect::<Result<_, _>>()?;
+        let origins = configuration.egress.iter().map(|origin| egress::Origin::parse(origin));
+        let origins = origins.collect::<Result<egress::Origins, _>>()?;
         let mut credentials = Vec::new();
         for credential in &bundle.credentials {
             let origin = egress::Origin::parse(&credential.origin)?;
-            credentials.push(egress::Credential::header(origin, &credential.header_name, credential.value.reveal())?);
+            if !origins.contains(&origin) {
+                return Err(LoadFailure::UselessCredential(origin));
+            }
+            let header = credential.header_name.as_str();
+            credentials.push(egress::Credential::header(origin, header, credential.value.reveal())?);
         }
         let limits = &configuration.limits;
         let egress = egress::EgressConfig {
@@ -202,18 +216,18 @@ impl Worker {
 
     fn swap(&self, serving: &Serving) {
         let (provider, listed) = (serving.plugin.clone(), serving.listed.clone());
-        self.enter(serving.claims.clone(), EntryState::Ready { provider, listed });
+        self.enter(serving.claims.clone(), State::Ready { provider, listed });
     }
 
-    fn enter(&self, claims: Claims, state: EntryState) {
+    fn enter(&self, claims: Claims, state: State) {
         let own_namespace = self.id.namespace == self.shared.own_namespace;
-        self.shared.registry.put(Entry { id: self.id.clone(), own_namespace, claims, state });
+        self.shared.registry().put(Entry { id: self.id.clone(), own_namespace, claims, state });
     }
 
     fn withdraw(&mut self) {
         self.serving = None;
         self.retry = None;
-        self.shared.registry.remove(&self.id);
+        self.shared.registry().remove(&self.id);
         self.shared.runtime.forget(&self.id);
         self.shared.metrics.forget(&self.id.to_string());
         info!(plugin = %self.id, "withdrawn");
@@ -228,8 +242,12 @@ impl Worker {
         metrics.rejected.get_or_create(&labels).set(i64::from(!is_current));
         metrics.generation.get_or_create(&labels).set(i64::try_from(self.generation.0).unwrap_or(i64::MAX));
         match outcome {
-            Outcome::Loaded => info!(plugin = %self.id, version = %raw.version, generation = %self.generation, "loaded"),
-            other => warn!(plugin = %self.id, version = %raw.version, outcome = other.label(), "{}", other.words(self.serving.is_some()).2),
+            Outcome::Loaded => {
+                info!(plugin = %self.id, version = %raw.version, generation = %self.generation, "loaded");
+            }
+            other => {
+                warn!(plugin = %self.id, version = %raw.version, outcome = other.label(), "{}", other.words(self.serving.is_some()).2);
+            }
         }
         if let Some(report) = self.told.report(outcome, self.serving.is_some(), raw) {
             self.shared.reporter.report(report).await;

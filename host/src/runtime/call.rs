@@ -55,9 +55,8 @@ impl Caller {
 
     async fn run(&self, question: Question, deadline: Instant) -> Result<Answer, Fault> {
         let busy = |_| Fault::Busy { limit: self.limits.concurrency };
-        let waited = tokio::time::timeout_at(deadline.into(), async {
-            (self.permits.acquire().await, SLOTS.acquire().await)
-        });
+        let waited =
+            tokio::time::timeout_at(deadline.into(), async { (self.permits.acquire().await, SLOTS.acquire().await) });
         let _permits = waited.await.map_err(busy)?;
         let _ticking = self.engines.ticking();
         let meter = CpuMeter::new(self.limits.cpu);

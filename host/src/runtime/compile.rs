@@ -116,7 +116,8 @@ impl Compiler {
 
     fn keep(&self, digest: [u8; 32], compiled: &[u8]) -> Result<Arc<Code>, CompileError> {
         // Components that don't fit a pool's slot get memory of their own.
-        let component = deserialize(&self.engines.pooled, compiled).or_else(|_| deserialize(&self.engines.on_demand, compiled));
+        let component =
+            deserialize(&self.engines.pooled, compiled).or_else(|_| deserialize(&self.engines.on_demand, compiled));
         let component = component.map_err(|error| CompileError::Refused(format!("{error:#}")))?;
         let code = Arc::new(Code { component, digest });
         let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,9 +19,13 @@ pub(super) enum Fault {
     Cpu { limit: Duration },
     #[error("the plugin needs more than {limit_mib} MiB of memory; make it use less, or raise limits.memory")]
     Memory { limit_mib: usize },
-    #[error("the plugin did not answer within {limit:?}; its backend may be slow: make it ask for less, or raise limits.timeout")]
+    #[error(
+        "the plugin did not answer within {limit:?}; its backend may be slow: make it ask for less, or raise limits.timeout"
+    )]
     Time { limit: Duration },
-    #[error("{limit} requests of this plugin are under way and none ended within its timeout; its backend may be slow, or raise limits.concurrency")]
+    #[error(
+        "{limit} requests of this plugin are under way and none ended within its timeout; its backend may be slow, or raise limits.concurrency"
+    )]
     Busy { limit: usize },
     #[error("the plugin ended itself instead of answering (exit); answer with a failure instead")]
     Exit,

@@ -25,7 +25,10 @@ use std::sync::Arc;
 pub use compile::{Code, CompileError, Compiler, CompilerConfig, run_child as run_compiler_child};
 pub use plugin::{Limits, LoadError, Plugin, PluginSettings, Validation};
 
-use crate::model::{Kinds, Objects};
+use crate::{
+    model::{Kinds, Objects},
+    telemetry::Metrics,
+};
 
 /// What all plugins of this process share.
 pub struct Runtime {
@@ -36,6 +39,7 @@ pub struct Runtime {
     objects: Arc<dyn Objects>,
     kinds: Arc<dyn Kinds>,
     state: Arc<state::States>,
+    metrics: Arc<Metrics>,
 }
 
 impl Runtime {
@@ -46,11 +50,12 @@ impl Runtime {
         guests: tokio::runtime::Handle,
         objects: Arc<dyn Objects>,
         kinds: Arc<dyn Kinds>,
+        metrics: Arc<Metrics>,
     ) -> anyhow::Result<Arc<Self>> {
         let engines = engine::Engines::start()?;
         let linkers = abi::Linkers::new(&engines)?;
         let compiler = Compiler::new(compiler, engines.clone())?;
-        Ok(Arc::new(Self { engines, guests, compiler, linkers, objects, kinds, state: Arc::default() }))
+        Ok(Arc::new(Self { engines, guests, compiler, linkers, objects, kinds, state: Arc::default(), metrics }))
     }
 
     /// Bytes to code; the same bytes are compiled once.

@@ -1,6 +1,9 @@
 //! One loaded plugin: a component with its settings and limits, as a [`Provider`] of its own metrics.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 
@@ -19,6 +22,7 @@ use crate::{
         Catalog, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed, ObjectSelection,
         PluginId, Provider, Reason,
     },
+    telemetry::{CallLabels, Metrics, PluginLabels},
 };
 
 /// What one call of a plugin may use. Defaults and ceilings are in the manifest room.
@@ -52,10 +56,14 @@ pub struct PluginSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It imports what the adapter does not offer.
-    #[error("the component can't be linked: {0}; it may import only wasm-metrics-adapter:plugin@0.1, WASI 0.2 and wasi:http/outgoing-handler")]
+    #[error(
+        "the component can't be linked: {0}; it may import only wasm-metrics-adapter:plugin@0.1, WASI 0.2 and wasi:http/outgoing-handler"
+    )]
     Link(String),
     /// It exports no metrics interface.
-    #[error("the component exports neither external-metrics nor custom-metrics of wasm-metrics-adapter:plugin@0.1; export at least one")]
+    #[error(
+        "the component exports neither external-metrics nor custom-metrics of wasm-metrics-adapter:plugin@0.1; export at least one"
+    )]
     NoMetrics,
 }
 
@@ -74,6 +82,7 @@ pub enum Validation {
 pub struct Plugin {
     caller: Arc<Caller>,
     exports: Exports,
+    metrics: Arc<Metrics>,
 }
 
 impl Runtime {
@@ -95,7 +104,7 @@ impl Runtime {
             kinds: self.kinds.clone(),
         };
         let caller = Caller::new(Arc::new(reach), instance, limits, self.engines.clone(), self.guests.clone());
-        Ok(Plugin { caller: Arc::new(caller), exports })
+        Ok(Plugin { caller: Arc::new(caller), exports, metrics: self.metrics.clone() })
     }
 }
 
@@ -118,7 +127,9 @@ impl Plugin {
         }
         match self.ask(Question::Validate).await {
             Ok(Answer::Valid(Ok(()))) => Validation::Good,
-            Ok(Answer::Valid(Err(failure))) if failure.reason == Reason::BadRequest => Validation::Refused(failure.message),
+            Ok(Answer::Valid(Err(failure))) if failure.reason == Reason::BadRequest => {
+                Validation::Refused(failure.message)
+            }
             Ok(Answer::Valid(Err(failure))) => Validation::Undecided(failure.message),
             Ok(_) => Validation::Refused(mismatch().message),
             Err(error) if error.reason == Reason::Timeout || error.reason == Reason::Overloaded => {
@@ -151,7 +162,18 @@ impl Plugin {
     }
 
     async fn ask(&self, question: Question) -> Result<Answer, FetchError> {
-        self.caller.ask(question).await.map_err(|fault| FetchError::from(fault).of(self.id()))
+        let started = Instant::now();
+        let outcome = self.caller.ask(question).await.map_err(|fault| FetchError::from(fault).of(self.id()));
+        let plugin = self.id().to_string();
+        let label = match &outcome {
+            Ok(answer) => answer.failure().map_or("ok", |failure| failure.reason.as_str()),
+            Err(error) => error.reason.as_str(),
+        };
+        self.metrics.calls.get_or_create(&CallLabels { plugin: plugin.clone(), outcome: label }).inc();
+        let seconds = self.metrics.call_seconds.get_or_create(&PluginLabels { plugin });
+        seconds.observe(started.elapsed().as_secs_f64());
+        drop(seconds);
+        outcome
     }
 
     fn bounded<T>(&self, items: Vec<T>) -> Result<Vec<T>, FetchError> {
@@ -205,7 +227,9 @@ impl Provider for Plugin {
 fn check_objects(samples: &[CustomSample], asked: &ObjectSelection) -> Result<(), Fault> {
     match (asked, samples) {
         (ObjectSelection::Named(name), [sample]) if sample.object == *name => Ok(()),
-        (ObjectSelection::Named(_), _) => Err(Fault::Nonsense("it is about another object than the one asked for".to_owned())),
+        (ObjectSelection::Named(_), _) => {
+            Err(Fault::Nonsense("it is about another object than the one asked for".to_owned()))
+        }
         (ObjectSelection::Selected(_), samples) => {
             let mut objects: Vec<&str> = samples.iter().map(|sample| sample.object.as_str()).collect();
             objects.sort_unstable();

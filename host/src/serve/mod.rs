@@ -264,21 +264,19 @@ impl Activity {
     }
 
     /// Returns when there has been no request for `limit`.
-    fn idle_for(&self, limit: Duration) -> impl Future<Output = ()> + '_ {
-        async move {
-            loop {
-                let busy = self.under_way.load(Ordering::Acquire) > 0;
-                let last = if busy {
-                    Instant::now()
-                } else {
-                    self.since + Duration::from_millis(self.last.load(Ordering::Acquire))
-                };
-                let end = last + limit;
-                if !busy && end <= Instant::now() {
-                    return;
-                }
-                sleep_until(end).await;
+    async fn idle_for(&self, limit: Duration) {
+        loop {
+            let busy = self.under_way.load(Ordering::Acquire) > 0;
+            let last = if busy {
+                Instant::now()
+            } else {
+                self.since + Duration::from_millis(self.last.load(Ordering::Acquire))
+            };
+            let end = last + limit;
+            if !busy && end <= Instant::now() {
+                return;
             }
+            sleep_until(end).await;
         }
     }
 }

@@ -1,5 +1,13 @@
-//! Where plugins come from: labelled ConfigMaps of a cluster, or a folder. A source watches and reads; it never compiles, decodes
-//! or decides, and never writes to what it watches.
+//! Where plugins come from: labelled ConfigMaps of a cluster, or a folder. A source watches and reads; it never
+//! compiles, decodes or decides, and never writes to what it watches.
+
+pub mod configmap;
+pub mod directory;
+mod object;
+pub mod report;
+
+#[cfg(test)]
+mod fake_api;
 
 use std::collections::BTreeMap;
 
@@ -7,6 +15,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::model::PluginId;
+
+/// Marks a ConfigMap as a plugin, if it is `true`.
+pub const PLUGIN_LABEL: &str = "wasm-metrics-adapter.io/plugin";
+/// Marks a ConfigMap as a part of the component of the plugin that it names.
+pub const PART_LABEL: &str = "wasm-metrics-adapter.io/part-of";
+/// Marks a Secret as a credential, if it is `true`.
+pub const CREDENTIAL_LABEL: &str = "wasm-metrics-adapter.io/credential";
 
 /// What happened to the plugins, in order. Events may repeat; the last one of a plugin holds.
 #[derive(Debug, Clone)]
@@ -32,7 +47,8 @@ pub struct RawPlugin {
     pub version: String,
     /// `data["plugin.yaml"]`.
     pub manifest: Option<String>,
-    /// Keys of the ConfigMap that may hold code (`plugin.wasm`, `plugin.wasm.gz`, `plugin.wasm.zst`), with their bytes as they are.
+    /// Keys of the ConfigMap that may hold code (`plugin.wasm`, `plugin.wasm.gz`, `plugin.wasm.zst`), with their bytes
+    /// as they are.
     pub code: BTreeMap<String, Bytes>,
     /// Keys that mean nothing to the adapter: each is an error of the plugin.
     pub unknown_keys: Vec<String>,
@@ -86,7 +102,13 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { kind, labels, annotations, data } = self;
         let keys: Vec<_> = data.keys().collect();
-        formatter.debug_struct("Secret").field("kind", kind).field("labels", labels).field("annotations", annotations).field("keys", &keys).finish()
+        formatter
+            .debug_struct("Secret")
+            .field("kind", kind)
+            .field("labels", labels)
+            .field("annotations", annotations)
+            .field("keys", &keys)
+            .finish()
     }
 }
 

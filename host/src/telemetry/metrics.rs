@@ -82,7 +82,11 @@ impl Default for Metrics {
         let help = "Time of calls into plugins, waits for backends included";
         registry.register_with_unit("plugin_call_duration", help, Unit::Seconds, call_seconds.clone());
         registry.register("plugin_loads", "Loads of plugins", loads.clone());
-        registry.register("plugin_generation", "How often the plugin has been loaded by this process", generation.clone());
+        registry.register(
+            "plugin_generation",
+            "How often the plugin has been loaded by this process",
+            generation.clone(),
+        );
         let help = "1 while the newest version of the plugin is not the one that serves";
         registry.register("plugin_rejected", help, rejected.clone());
         Self { registry, requests, request_seconds, calls, call_seconds, loads, generation, rejected }

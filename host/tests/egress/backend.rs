@@ -163,6 +163,11 @@ impl Backend {
         self.state.connections.borrow().opened
     }
 
+    /// Connections that are open now.
+    pub(crate) fn open(&self) -> usize {
+        self.state.connections.borrow().open
+    }
+
     /// Waits until so many connections are open.
     pub(crate) async fn until_open(&self, count: usize) {
         self.state.connections.subscribe().wait_for(|connections| connections.open == count).await.unwrap();

@@ -35,7 +35,7 @@ async fn a_group_is_asked_once_and_then_answered_from_memory() {
     assert_eq!(kinds.known(&of("pods")), Some(expected));
     assert_eq!(kinds.known(&of("pods/log")), None);
     drop(kinds);
-    server.is_asked_no_more().await;
+    server.expect_no_more().await;
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn what_is_missing_is_asked_for_at_most_once_a_second() {
     let (thing, ()) = tokio::join!(async { kinds.kind(&missing).await }, script);
     assert_eq!(thing.unwrap().unwrap().kind, "Thing");
     drop(kinds);
-    server.is_asked_no_more().await;
+    server.expect_no_more().await;
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn own_groups_and_names_that_are_no_groups_are_never_asked_for() {
         assert_eq!(kinds.kind(&of(resource)).await, Ok(None), "{resource}");
     }
     drop(kinds);
-    server.is_asked_no_more().await;
+    server.expect_no_more().await;
 }
 
 #[tokio::test]
@@ -114,16 +114,11 @@ async fn a_broken_group_is_an_error_of_its_own_and_what_was_known_stays() {
     assert!(error.message.contains("`broken.example.com` failed with status 503"), "{error}");
 
     let revision = kinds.revision();
-    let script = async {
-        for _ in 0..2 {
-            let (_, reply) = server.next().await;
-            reply.send_response(mock::response(403, &status(403)));
-        }
-    };
-    tokio::join!(kinds.refresh(), script);
+    tokio::join!(kinds.refresh(), server.answer("/apis/apps", 403, status(403)));
     assert!(kinds.known(&of("deployments.apps")).is_some());
     assert_eq!(kinds.revision(), revision);
-    let error = kinds.kind(&of("things.broken.example.com")).await.unwrap_err();
+    let asked = async { kinds.kind(&of("things.broken.example.com")).await.unwrap_err() };
+    let (error, _) = tokio::join!(asked, server.answer("/apis/broken.example.com", 403, status(403)));
     assert!(error.message.contains("system:discovery"), "{error}");
 }
 

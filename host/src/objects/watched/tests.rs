@@ -2,13 +2,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::objects::{
-    Static,
+    FixedObjects,
     mock::{self, Events, Server, status},
 };
 
 fn objects(policy: ObjectPolicy) -> (WatchedObjects, Server) {
     let (client, server) = mock::pair();
-    (WatchedObjects::new(client, Arc::new(Static::new(ObjectPolicy::default())), policy), server)
+    (WatchedObjects::new(client, Arc::new(FixedObjects::new(ObjectPolicy::default())), policy), server)
 }
 
 fn pods() -> GroupResource {
@@ -64,9 +64,9 @@ async fn names_follow_a_watch_of_metadata() {
     assert_eq!(names(&objects, "other").await.unwrap(), ["web-3"]);
     assert!(names(&objects, "empty").await.unwrap().is_empty());
 
-    events.send("ADDED", metadata("shop", "web-0"));
+    events.send("ADDED", &metadata("shop", "web-0"));
     eventually(&objects, "shop", &["web-0", "web-1", "web-2"]).await;
-    events.send("DELETED", metadata("shop", "web-1"));
+    events.send("DELETED", &metadata("shop", "web-1"));
     eventually(&objects, "shop", &["web-0", "web-2"]).await;
 }
 
@@ -145,7 +145,7 @@ async fn kinds_outside_the_list_or_the_requests_scope_are_refused_unasked() {
     let error = objects.endpoints(Some("shop"), &"deployments.apps".parse().unwrap(), &everything).await.unwrap_err();
     assert!(error.message.contains("ask for pods, services or nodes"), "{error}");
     drop(objects);
-    server.is_asked_no_more().await;
+    server.expect_no_more().await;
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn pods_have_their_ips_and_readiness_and_serve_names_too() {
     assert_eq!(found.unwrap(), [endpoint("pending", &[], false), endpoint("ready", &["10.0.0.1", "fd00::1"], true)]);
     assert_eq!(names(&objects, "shop").await.unwrap(), ["pending", "ready"]);
     drop(objects);
-    server.is_asked_no_more().await;
+    server.expect_no_more().await;
 }
 
 #[tokio::test]
@@ -222,4 +222,20 @@ async fn a_kind_of_a_group_is_watched_where_discovery_puts_it() {
     let listing = list("PartialObjectMetadataList", &[metadata("shop", "web")]);
     let (found, _events) = tokio::join!(asked, listed_and_watched(&mut server, "/apis/apps/v1/deployments", listing));
     assert_eq!(found.unwrap(), ["web"]);
+}
+
+#[tokio::test]
+async fn a_watch_outlives_the_runtime_that_asked_for_it() {
+    let (objects, mut server) = objects(ObjectPolicy::default());
+    let objects = Arc::new(objects);
+    let guests = Arc::clone(&objects);
+    let asked = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(names(&guests, "shop"))
+    });
+    let listing = list("PartialObjectMetadataList", &[metadata("shop", "web-1")]);
+    let (found, events) = tokio::join!(asked, listed_and_watched(&mut server, "/api/v1/pods", listing));
+    assert_eq!(found.unwrap().unwrap(), ["web-1"]);
+    events.send("ADDED", &metadata("shop", "web-2"));
+    eventually(&objects, "shop", &["web-1", "web-2"]).await;
 }

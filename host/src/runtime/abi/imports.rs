@@ -124,7 +124,9 @@ async fn scope(
         (_, false) => None,
         (Some(namespace), true) => Some(namespace.to_owned()),
         (None, true) => {
-            return Err(bad_request(format!("{resource} live in namespaces, and this call has none: ask while a metric is looked up")));
+            return Err(bad_request(format!(
+                "{resource} live in namespaces, and this call has none: ask while a metric is looked up"
+            )));
         }
     };
     Ok(Scope { namespace, resource, selector })
@@ -173,7 +175,7 @@ async fn fetch(
         headers: request.headers.into_iter().map(|header| (header.name, header.value)).collect(),
         body: request.body.into(),
     };
-    let response = reach.http.fetch(request, timeout).await.map_err(fetch_error)?;
+    let response = reach.http.fetch(request, timeout).await.map_err(|error| fetch_error(&error))?;
     let header = |(name, value)| wit::http::Header { name, value };
     Ok(wit::http::Response {
         status: response.status,
@@ -182,7 +184,7 @@ async fn fetch(
     })
 }
 
-fn fetch_error(error: EgressError) -> wit::http::FetchError {
+fn fetch_error(error: &EgressError) -> wit::http::FetchError {
     let message = error.to_string();
     match error {
         EgressError::OriginNotAllowed { .. } | EgressError::AddressForbidden { .. } => {
@@ -191,6 +193,6 @@ fn fetch_error(error: EgressError) -> wit::http::FetchError {
         EgressError::InvalidRequest(_) => wit::http::FetchError::InvalidRequest(message),
         EgressError::Timeout { .. } => wit::http::FetchError::Timeout,
         EgressError::Failed { .. } => wit::http::FetchError::Failed(message),
-        EgressError::TooLarge { limit, .. } => wit::http::FetchError::TooLarge(limit),
+        EgressError::TooLarge { limit, .. } => wit::http::FetchError::TooLarge(*limit),
     }
 }

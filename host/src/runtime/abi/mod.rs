@@ -11,9 +11,7 @@ use wasmtime::{
 };
 
 use super::{engine::Engines, store::CallState};
-use crate::model::{
-    CustomMetric, CustomQuery, CustomSample, ExternalQuery, ExternalSample, FetchError, MetricName,
-};
+use crate::model::{CustomMetric, CustomQuery, CustomSample, ExternalQuery, ExternalSample, FetchError, MetricName};
 
 /// What a guest is asked.
 #[derive(Debug, Clone)]
@@ -43,6 +41,19 @@ pub(super) enum Answer {
     ExternalList(Result<Vec<MetricName>, FetchError>),
     Custom(Result<Vec<CustomSample>, FetchError>),
     External(Result<Vec<ExternalSample>, FetchError>),
+}
+
+impl Answer {
+    /// The guest's own failure, if it is one.
+    pub(super) fn failure(&self) -> Option<&FetchError> {
+        match self {
+            Self::Valid(outcome) => outcome.as_ref().err(),
+            Self::CustomList(outcome) => outcome.as_ref().err(),
+            Self::ExternalList(outcome) => outcome.as_ref().err(),
+            Self::Custom(outcome) => outcome.as_ref().err(),
+            Self::External(outcome) => outcome.as_ref().err(),
+        }
+    }
 }
 
 /// Which interfaces a component exports.

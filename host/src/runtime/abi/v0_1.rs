@@ -14,7 +14,6 @@ use crate::{
     runtime::{fault::Fault, store::CallState},
 };
 
-#[expect(missing_docs, unreachable_pub, clippy::all, clippy::indexing_slicing, reason = "generated from wit/v0.1")]
 pub(super) mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit/v0.1",
@@ -63,11 +62,7 @@ impl Plugin {
     }
 
     pub(super) fn exports(&self) -> Exports {
-        Exports {
-            custom: self.custom.is_some(),
-            external: self.external.is_some(),
-            settings: self.settings.is_some(),
-        }
+        Exports { custom: self.custom.is_some(), external: self.external.is_some(), settings: self.settings.is_some() }
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -75,30 +70,35 @@ impl Plugin {
     }
 
     pub(super) async fn ask(&self, store: &mut Store<CallState>, question: Question) -> wasmtime::Result<Answer> {
-        let missing = |interface: &str| wasmtime::Error::from(Fault::Host(format!("the component does not export {interface}")));
+        let missing =
+            |interface: &str| wasmtime::Error::from(Fault::Host(format!("the component does not export {interface}")));
         let instance = self.instance.instantiate_async(&mut *store).await?;
         match question {
             Question::Validate => {
                 let guest = self.settings.as_ref().ok_or_else(|| missing("settings"))?.load(&mut *store, &instance)?;
                 let outcome = guest.call_validate(&mut *store).await?;
-                Ok(Answer::Valid(outcome.map_err(failure)))
+                Ok(Answer::Valid(outcome.map_err(|reported| failure(&reported))))
             }
             Question::ListCustom => {
-                let guest = self.custom.as_ref().ok_or_else(|| missing("custom-metrics"))?.load(&mut *store, &instance)?;
+                let guest =
+                    self.custom.as_ref().ok_or_else(|| missing("custom-metrics"))?.load(&mut *store, &instance)?;
                 let outcome = guest.call_list_metrics(&mut *store).await?;
                 Ok(Answer::CustomList(collect(outcome, custom_metric)?))
             }
             Question::ListExternal => {
-                let guest = self.external.as_ref().ok_or_else(|| missing("external-metrics"))?.load(&mut *store, &instance)?;
+                let guest =
+                    self.external.as_ref().ok_or_else(|| missing("external-metrics"))?.load(&mut *store, &instance)?;
                 let outcome = guest.call_list_metrics(&mut *store).await?;
                 Ok(Answer::ExternalList(collect(outcome, metric_name)?))
             }
             Question::Custom(query) => {
-                let guest = self.custom.as_ref().ok_or_else(|| missing("custom-metrics"))?.load(&mut *store, &instance)?;
+                let guest =
+                    self.custom.as_ref().ok_or_else(|| missing("custom-metrics"))?.load(&mut *store, &instance)?;
                 ask_custom(&guest, store, &query).await
             }
             Question::External(ExternalQuery { namespace, metric, series }) => {
-                let guest = self.external.as_ref().ok_or_else(|| missing("external-metrics"))?.load(&mut *store, &instance)?;
+                let guest =
+                    self.external.as_ref().ok_or_else(|| missing("external-metrics"))?.load(&mut *store, &instance)?;
                 let outcome = guest.call_get(&mut *store, &namespace, metric.as_str(), &selector(&series)).await?;
                 Ok(Answer::External(collect(outcome, |sample| external_sample(sample, metric.as_str()))?))
             }
@@ -139,7 +139,7 @@ fn collect<From, To>(
 ) -> wasmtime::Result<Result<Vec<To>, FetchError>> {
     match outcome {
         Ok(items) => Ok(Ok(items.into_iter().map(convert).collect::<Result<_, _>>()?)),
-        Err(reported) => Ok(Err(failure(reported))),
+        Err(reported) => Ok(Err(failure(&reported))),
     }
 }
 
@@ -153,8 +153,9 @@ fn metric_name(name: String) -> Result<model::MetricName, Fault> {
 }
 
 fn custom_sample(sample: custom_metrics::Sample, metric: &str) -> Result<model::CustomSample, Fault> {
-    let value = quantity(sample.value)
-        .map_err(|error| Fault::Nonsense(format!("the value of {metric} for {}: {error}", printable(&sample.object))))?;
+    let value = quantity(sample.value).map_err(|error| {
+        Fault::Nonsense(format!("the value of {metric} for {}: {error}", printable(&sample.object)))
+    })?;
     Ok(model::CustomSample {
         object: sample.object,
         value,
@@ -238,7 +239,7 @@ pub(super) fn model_selector(requirements: Vec<types::Requirement>) -> Result<mo
 }
 
 /// A guest's failure in the model's words.
-fn failure(failure: types::Failure) -> FetchError {
+fn failure(failure: &types::Failure) -> FetchError {
     let reason = match failure.reason {
         types::Reason::MetricNotFound => model::Reason::MetricNotFound,
         types::Reason::ObjectNotFound => model::Reason::ObjectNotFound,

@@ -11,10 +11,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::{
     egress::{self, EgressError},
-    runtime::{
-        log::Level,
-        store::Reach,
-    },
+    runtime::{log::Level, store::Reach},
 };
 
 /// Bytes of a request body; what a query or a login needs, with room.

@@ -28,7 +28,12 @@ impl Cache {
     /// Opens or makes the folder, with a key of its own, for code of the engine that `engine` stands for.
     pub(super) fn open(folder: PathBuf, engine: u64) -> anyhow::Result<Self> {
         use anyhow::Context as _;
-        let context = || format!("open the compile cache {}; choose a folder that the adapter may write with --compile-cache-dir", folder.display());
+        let context = || {
+            format!(
+                "open the compile cache {}; choose a folder that the adapter may write with --compile-cache-dir",
+                folder.display()
+            )
+        };
         fs::create_dir_all(&folder).with_context(context)?;
         let key = read_or_make_key(&folder.join("key")).with_context(context)?;
         Ok(Self { folder, key, engine })

@@ -55,7 +55,8 @@ impl Child {
             .kill_on_drop(true)
             .spawn()
             .map_err(not_started)?;
-        let (Some(mut input), Some(output), Some(messages)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(mut input), Some(output), Some(messages)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(CompileError::NotStarted("no pipes".to_owned()));
         };
@@ -112,7 +113,8 @@ pub fn run() -> i32 {
 
 /// The same without a child, for tests of other rooms.
 pub(super) async fn in_this_process(wasm: Bytes) -> Result<Vec<u8>, CompileError> {
-    let work = tokio::task::spawn_blocking(move || compiling_engine().and_then(|engine| engine.precompile_component(&wasm)));
+    let work =
+        tokio::task::spawn_blocking(move || compiling_engine().and_then(|engine| engine.precompile_component(&wasm)));
     match work.await {
         Ok(outcome) => outcome.map_err(|error| CompileError::Refused(format!("{error:#}"))),
         Err(error) => Err(CompileError::Failed(error.to_string())),

@@ -1,0 +1,310 @@
+//! Every failure as a `metav1.Status`: the only file that picks an HTTP code. Texts follow k8s.io/apimachinery `pkg/api/errors`,
+//! k8s.io/apiserver `pkg/endpoints/handlers/responsewriters/errors.go` and custom-metrics-apiserver `pkg/provider/errors.go`,
+//! because operators search for them and HPAs show them.
+//!
+//! Invariant: no answer carries `Retry-After` or `retryAfterSeconds`; client-go would sleep on them inside an HPA worker.
+
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use serde::Serialize;
+
+use super::{
+    negotiate::{Answer, NotAcceptable},
+    parameters::BadParameter,
+    path::PathError,
+    wire::{Empty, NotRepresentable},
+};
+use crate::model::{Attributes, AuthError, FetchError, GroupResource, Reason, ResourceAttributes, Selector, User};
+
+/// Bytes of a message that come from outside: enough for a cause, and what an HPA's condition shows without being cut.
+const MAX_MESSAGE: usize = 512;
+
+/// A failure, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    code: StatusCode,
+    reason: &'static str,
+    message: String,
+    details: Option<Details>,
+}
+
+/// What was asked for, for the texts of `NewMetricNotFoundError` and its two companions.
+pub(super) struct Asked<'query> {
+    /// The kind of objects.
+    pub(super) resource: String,
+    /// The metric's name.
+    pub(super) metric: &'query str,
+    /// The object, `*`, or the namespace of an external metric.
+    pub(super) object: &'query str,
+    /// The series.
+    pub(super) series: &'query Selector,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+struct Details {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    group: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    kind: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<Cause>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Cause {
+    message: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire<'status> {
+    kind: &'static str,
+    api_version: &'static str,
+    metadata: Empty,
+    status: &'static str,
+    message: &'status str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'status Details>,
+    code: u16,
+}
+
+impl Status {
+    /// The answer to a path that nothing serves.
+    pub fn not_found() -> Self {
+        Self::of_path(&PathError::NotFound)
+    }
+
+    /// The answer to a URL that has no target.
+    pub fn of_path(error: &PathError) -> Self {
+        match error {
+            PathError::NotFound | PathError::Segment(_) | PathError::Reserved(_) => {
+                Self::new(StatusCode::NOT_FOUND, "NotFound", error.to_string())
+            }
+            PathError::Invalid | PathError::Namespace(_) => Self::bad_request(error.to_string()),
+        }
+    }
+
+    /// The answer to who can't be told apart from an impostor. The cause is for the log alone.
+    pub fn of_authentication(error: &AuthError) -> Self {
+        match error {
+            AuthError::Unauthenticated(_) => {
+                Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned())
+            }
+            AuthError::Forbidden { reason } => {
+                Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {}", one_line(reason)))
+            }
+            AuthError::Unavailable(cause) => {
+                Self::internal(&format!("the request could not be authenticated: {cause}"))
+            }
+        }
+    }
+
+    /// The answer to `user`, who may not do what `attributes` say.
+    pub fn of_authorization(error: &AuthError, user: &User, attributes: &Attributes) -> Self {
+        match error {
+            AuthError::Unauthenticated(_) => Self::of_authentication(error),
+            AuthError::Forbidden { reason } => Self::forbidden(&user.name, attributes, reason),
+            AuthError::Unavailable(cause) => Self::internal(&format!("the request could not be authorized: {cause}")),
+        }
+    }
+
+    /// The answer to a request that took too long as a whole, in the words of k8s.io/apiserver `pkg/server/filters/timeout.go`.
+    pub fn timeout() -> Self {
+        let message = "Timeout: request did not complete within the allotted timeout".to_owned();
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
+    }
+
+    /// The answer to a failed lookup.
+    pub(super) fn of_fetch(error: &FetchError, asked: &Asked<'_>) -> Self {
+        let message = || one_line(&error.to_string());
+        match error.reason {
+            Reason::MetricNotFound => Self::metric_not_found(asked),
+            Reason::ObjectNotFound => Self::object_not_found(asked),
+            Reason::BadRequest => Self::bad_request(message()),
+            Reason::RateLimited | Reason::Overloaded => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message())
+            }
+            Reason::Unavailable | Reason::Unauthorized | Reason::Loading => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message())
+            }
+            Reason::Timeout => Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {}", message())),
+            Reason::Internal => Self::internal(&message()),
+        }
+    }
+
+    /// `NewMetricNotFoundError`: nothing serves the metric.
+    pub(super) fn metric_not_found(asked: &Asked<'_>) -> Self {
+        let Asked { resource, metric, .. } = asked;
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            format!("the server could not find the metric {metric} for {resource}"),
+        )
+    }
+
+    /// The kind's objects are not where the path looks for them; `where_they_are` says where.
+    pub(super) fn out_of_scope(asked: &Asked<'_>, where_they_are: &str) -> Self {
+        let mut status = Self::metric_not_found(asked);
+        status.message.push_str(": ");
+        status.message.push_str(where_they_are);
+        status
+    }
+
+    /// `NewMetricNotFoundForError`, with a selector `NewMetricNotFoundForSelectorError`: there is no value for this object.
+    fn object_not_found(asked: &Asked<'_>) -> Self {
+        let mut status = Self::metric_not_found(asked);
+        status.message.push_str(&format!(" {}", asked.object));
+        if !asked.series.is_everything() {
+            status.message.push_str(&format!(" with selector {}", asked.series));
+        }
+        status
+    }
+
+    fn bad_request(message: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// `NewMethodNotSupported`. `action` is the verb as authorization knows it.
+    pub(super) fn method_not_allowed(action: &str, resource: &GroupResource) -> Self {
+        let mut status = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            format!("{action} is not supported on resources of kind {:?}", resource.to_string()),
+        );
+        status.details =
+            Some(Details { group: resource.group.clone(), kind: resource.name.clone(), ..Details::default() });
+        status
+    }
+
+    /// `NewInternalError`.
+    fn internal(cause: &str) -> Self {
+        let cause = one_line(cause);
+        let mut status =
+            Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {cause}"));
+        status.details = Some(Details { causes: vec![Cause { message: cause }], ..Details::default() });
+        status
+    }
+
+    /// `ForbiddenStatusError`.
+    fn forbidden(user: &str, attributes: &Attributes, reason: &str) -> Self {
+        let (message, details) = match attributes {
+            Attributes::Resource(resource) => forbidden_resource(user, resource),
+            Attributes::NonResource { path, verb } => (
+                format!("forbidden: {}", escape_html(&format!("User {user:?} cannot {verb} path {path:?}"))),
+                Details::default(),
+            ),
+        };
+        let message = if reason.is_empty() { message } else { format!("{message}: {}", one_line(reason)) };
+        let mut status = Self::new(StatusCode::FORBIDDEN, "Forbidden", message);
+        status.details = Some(details);
+        status
+    }
+
+    fn new(code: StatusCode, reason: &'static str, message: String) -> Self {
+        Self { code, reason, message, details: None }
+    }
+
+    /// The HTTP code.
+    pub fn code(&self) -> StatusCode {
+        self.code
+    }
+
+    /// The text for a person.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The response, in the encoding that `head` accepts, or in JSON.
+    pub fn respond(&self, head: &Parts) -> Response {
+        self.write(Answer::negotiate(head).unwrap_or_default())
+    }
+
+    pub(super) fn write(&self, answer: Answer) -> Response {
+        let Self { code, reason, message, details } = self;
+        let wire = Wire {
+            kind: "Status",
+            api_version: "v1",
+            metadata: Empty {},
+            status: "Failure",
+            message,
+            reason,
+            details: details.as_ref(),
+            code: code.as_u16(),
+        };
+        let mut response = answer.write(*code, &wire);
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if *code == StatusCode::METHOD_NOT_ALLOWED {
+            // RFC 9110, 15.5.6: such an answer must name the methods that are allowed.
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        }
+        response
+    }
+}
+
+impl From<BadParameter> for Status {
+    fn from(error: BadParameter) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<NotRepresentable> for Status {
+    fn from(error: NotRepresentable) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<NotAcceptable> for Status {
+    fn from(error: NotAcceptable) -> Self {
+        Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", error.to_string())
+    }
+}
+
+/// `forbiddenMessage` within `NewForbidden`.
+fn forbidden_resource(user: &str, attributes: &ResourceAttributes) -> (String, Details) {
+    let ResourceAttributes { verb, group, namespace, resource, subresource, name, .. } = attributes;
+    let path = if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
+    let place = if namespace.is_empty() {
+        "at the cluster scope".to_owned()
+    } else {
+        format!("in the namespace {namespace:?}")
+    };
+    let what = escape_html(&format!("User {user:?} cannot {verb} resource {path:?} in API group {group:?} {place}"));
+    let subject = if name.is_empty() { format!("{resource}.{group}") } else { format!("{resource}.{group} {name:?}") };
+    let details = Details { name: name.clone(), group: group.clone(), kind: resource.clone(), causes: Vec::new() };
+    (format!("{subject} is forbidden: {what}"), details)
+}
+
+/// As the sanitizer of `responsewriters/errors.go`: an error must not look like HTML.
+fn escape_html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// One printable line of at most [`MAX_MESSAGE`] bytes: what a plugin says lands in Events and terminals.
+fn one_line(text: &str) -> String {
+    let printable = |character: char| matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1;
+    let mut line = String::new();
+    for word in
+        text.split(|character: char| character.is_whitespace() || !printable(character)).filter(|word| !word.is_empty())
+    {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if line.len() > MAX_MESSAGE {
+        let cut = line
+            .char_indices()
+            .map(|(position, _)| position)
+            .take_while(|position| *position <= MAX_MESSAGE - 3)
+            .last();
+        line.truncate(cut.unwrap_or_default());
+        line.push_str("...");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests;

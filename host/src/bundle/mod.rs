@@ -1,0 +1,127 @@
+//! From what a source read to a whole plugin: configuration, the component's bytes, credentials. In order: parse
+//! plugin.yaml, gather and decompress the code, look at what the component is, ask Secrets for their consent.
+//! Everything is bounded; a bundle is complete or an error; nothing here compiles or runs a guest.
+
+mod code;
+mod component;
+mod consent;
+mod decompress;
+mod error;
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    manifest::PluginConfiguration,
+    model::PluginId,
+    source::{Dependencies, Dependency, RawPlugin},
+};
+
+pub use component::{ComponentError, Interfaces};
+pub use consent::{Credential, SecretRefused, SecretValue};
+pub use error::BundleError;
+
+/// What the operator grants to every plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grants {
+    /// The largest component, decompressed, in bytes. Default 64 MiB: a Python interpreter with its library is 40.
+    pub component_bytes: usize,
+    /// Secrets that no plugin gets whatever their labels say, by namespace and name: the adapter's own.
+    pub own_secrets: BTreeSet<(String, String)>,
+}
+
+impl Default for Grants {
+    fn default() -> Self {
+        Self { component_bytes: 64 << 20, own_secrets: BTreeSet::new() }
+    }
+}
+
+/// A plugin that is ready to be compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// Which plugin.
+    pub id: PluginId,
+    /// As in the `RawPlugin`.
+    pub uid: String,
+    /// As in the `RawPlugin`.
+    pub version: String,
+    /// What plugin.yaml says.
+    pub configuration: PluginConfiguration,
+    /// The component.
+    pub code: Bytes,
+    /// SHA-256 of `code` in lower-case hexadecimal digits: plugins of the same digest share one compilation.
+    pub sha256: String,
+    /// What the component exports of the plugin contract.
+    pub interfaces: Interfaces,
+    /// What the adapter puts on the plugin's requests.
+    pub credentials: Vec<Credential>,
+}
+
+/// What became of a `RawPlugin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assembled {
+    /// `suspend: true`: it is to answer nothing, and its code was not looked at.
+    Suspended,
+    /// A whole plugin.
+    Ready(Box<Bundle>),
+}
+
+/// Makes a bundle of `raw` and of the objects that its manifest names.
+///
+/// Decompression and hashing run on tokio's blocking threads.
+pub async fn assemble(
+    raw: &RawPlugin,
+    dependencies: &dyn Dependencies,
+    grants: &Grants,
+) -> Result<Assembled, BundleError> {
+    code::refuse_unknown_keys(raw)?;
+    let configuration = PluginConfiguration::parse(raw.manifest.as_deref())?;
+    if configuration.suspend {
+        return Ok(Assembled::Suspended);
+    }
+    let packed = code::gather(raw, configuration.component.as_ref(), dependencies).await?;
+    let cap = grants.component_bytes;
+    let (code, sha256, interfaces) =
+        tokio::task::spawn_blocking(move || unpack(&packed, cap)).await.map_err(|_| BundleError::Interrupted)??;
+    let credentials = consent::resolve(&raw.id, &configuration.credentials, dependencies, grants).await?;
+    Ok(Assembled::Ready(Box::new(Bundle {
+        id: raw.id.clone(),
+        uid: raw.uid.clone(),
+        version: raw.version.clone(),
+        configuration,
+        code,
+        sha256,
+        interfaces,
+        credentials,
+    })))
+}
+
+/// Every other object that the manifest of `raw` names, each once: when one changes, the plugin is worth another look,
+/// whether it was assembled before or not. None where the manifest can't be read.
+pub fn dependencies(raw: &RawPlugin) -> Vec<Dependency> {
+    let Ok(configuration) = PluginConfiguration::parse(raw.manifest.as_deref()) else { return Vec::new() };
+    let namespace = &raw.id.namespace;
+    let parts = configuration.component.iter().flat_map(|parts| &parts.names);
+    let parts = parts.map(|name| Dependency::Part { namespace: namespace.clone(), name: name.clone() });
+    let secrets = configuration.credentials.iter().map(|credential| &credential.secret);
+    let secrets = secrets.map(|name| Dependency::Secret { namespace: namespace.clone(), name: name.clone() });
+    parts.chain(secrets).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn unpack(packed: &code::Packed, cap: usize) -> Result<(Bytes, String, Interfaces), BundleError> {
+    let code = packed.open(cap)?;
+    let sha256 = format!("{:x}", Sha256::digest(&code));
+    if let Some(expected) = &packed.sha256
+        && *expected != sha256
+    {
+        return Err(BundleError::Digest { expected: expected.clone(), found: sha256 });
+    }
+    let interfaces =
+        component::inspect(&code).map_err(|cause| BundleError::Component { key: packed.name.clone(), cause })?;
+    Ok((code, sha256, interfaces))
+}
+
+#[cfg(test)]
+mod tests;
