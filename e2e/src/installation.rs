@@ -25,8 +25,6 @@ pub const API_SERVICES: [&str; 3] =
 pub struct Installation {
     /// A copy of `deploy/`, as it is.
     pub deploy: PathBuf,
-    /// The base and the components as they are, the way a user puts them together.
-    pub as_documented: PathBuf,
     /// Everything but the APIServices.
     pub base: PathBuf,
     /// Everything.
@@ -43,14 +41,6 @@ impl Installation {
         let deploy = folder.join("deploy");
         copy(&programs::repository().join("deploy"), &deploy)?;
         let components = COMPONENTS.map(|component| format!("../deploy/components/{component}"));
-        let as_documented = overlay(
-            &folder,
-            "as-documented",
-            &json!({
-                "resources": ["../deploy/base"],
-                "components": components,
-            }),
-        )?;
         let service = json!([
             { "op": "replace", "path": "/spec", "value": { "type": "ExternalName", "externalName": "localhost" } },
         ]);
@@ -71,7 +61,7 @@ impl Installation {
                 "patches": [patch("APIService", None, &api_service(control_plane, adapter))],
             }),
         )?;
-        Ok(Self { deploy, as_documented, base, complete })
+        Ok(Self { deploy, base, complete })
     }
 
     /// Applies one overlay.

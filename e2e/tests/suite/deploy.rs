@@ -36,10 +36,6 @@ pub(crate) async fn every_manifest_is_accepted_by_client_and_server(world: &mut 
         world.kubectl.run(&["apply", "--dry-run=client", "-k", &folder]).await?;
         world.kubectl.run(&["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k", &folder]).await?;
     }
-    // Components have no life of their own: they are shown as part of the base, as deploy/README.md does.
-    let whole = world.installation.as_documented.display().to_string();
-    world.kubectl.run(&["apply", "--dry-run=client", "-k", &whole]).await?;
-    world.kubectl.run(&["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k", &whole]).await?;
     world.kubectl.run(&["delete", "namespace", "wasm-metrics-adapter-example", "--timeout=60s"]).await?;
     Ok(())
 }

@@ -21,7 +21,10 @@ pub(crate) async fn before_it_names_the_owner_and_what_is_missing(world: &mut Wo
             "metrics": [{ "type": "External", "external": { "metric": { "name": "s0" }, "target": { "type": "Value", "value": "1" } } }] }
     }"#;
     world.kubectl.apply(autoscaler).await?;
-    let printed = preflight(world).await?;
+    let printed = preflight(world).await;
+    world.kubectl.run(&["delete", "apiservice", "v1beta1.external.metrics.k8s.io"]).await?;
+    world.kubectl.run(&["delete", "namespace", "preflight", "--wait=true", "--timeout=60s"]).await?;
+    let printed = printed?;
     let row = line_of(&printed.stdout, "v1beta1.external.metrics.k8s.io")?;
     ensure_words(row, &["keda/keda-metrics-apiserver", "not available", "1 (metrics: 1 External)"])?;
     for group in ["v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"] {
@@ -29,8 +32,6 @@ pub(crate) async fn before_it_names_the_owner_and_what_is_missing(world: &mut Wo
     }
     ensure_words(&printed.stdout, &["not installed yet", "roll back"])?;
     ensure!(!printed.success, "an API group that would be taken away is a finding: {}", printed.stdout);
-    world.kubectl.run(&["delete", "apiservice", "v1beta1.external.metrics.k8s.io"]).await?;
-    world.kubectl.run(&["delete", "namespace", "preflight", "--wait=true", "--timeout=60s"]).await?;
     Ok(())
 }
 

@@ -34,9 +34,9 @@ pub(crate) struct Part {
 }
 
 /// Compresses and cuts a component, as design asks: content-addressed, immutable, labelled.
-pub(crate) fn parts_of(plugin: &str, code: Vec<u8>, count: usize) -> Result<Parts> {
-    let sha256: String = Sha256::digest(&code).iter().map(|byte| format!("{byte:02x}")).collect();
-    let stream = zstd::encode_all(code.as_slice(), 3)?;
+pub(crate) fn parts_of(plugin: &str, code: &[u8], count: usize) -> Result<Parts> {
+    let sha256: String = Sha256::digest(code).iter().map(|byte| format!("{byte:02x}")).collect();
+    let stream = zstd::encode_all(code, 3)?;
     let version = sha256.get(..8).context("a digest is longer")?;
     let parts = stream.chunks(stream.len().div_ceil(count)).enumerate().map(|(number, bytes)| {
         let name = format!("{plugin}-{version}-{number}");
@@ -65,7 +65,7 @@ impl Parts {
 }
 
 pub(crate) async fn a_wrong_digest(world: &mut World) -> Result<()> {
-    let mut parts = parts_of("bad-digest", component("static")?, 2)?;
+    let mut parts = parts_of("bad-digest", &component("static")?, 2)?;
     for part in &parts.parts {
         world.kubectl.apply(&part.config_map).await?;
     }
@@ -78,7 +78,7 @@ pub(crate) async fn a_wrong_digest(world: &mut World) -> Result<()> {
 }
 
 pub(crate) async fn a_missing_part(world: &mut World) -> Result<()> {
-    let parts = parts_of("bad-part", component("static")?, 2)?;
+    let parts = parts_of("bad-part", &component("static")?, 2)?;
     let [first, missing] = parts.parts.as_slice() else { anyhow::bail!("there are two parts") };
     world.kubectl.apply(&first.config_map).await?;
     let spoil = |plugin: &mut Plugin| {

@@ -185,7 +185,7 @@ pub(crate) async fn a_plugin_comes_in_each_packaging(world: &mut World) -> Resul
         world.expect_values(&format!("{EXTERNAL}/namespaces/default/{metric}"), &["7"]).await?;
     }
     // Padding makes it larger than any one ConfigMap may be.
-    let parts = parts_of("packed-parts", plugins::padded(code, 1_500_000), 3)?;
+    let parts = parts_of("packed-parts", &plugins::padded(code, 1_500_000), 3)?;
     for Part { config_map, .. } in &parts.parts {
         world.kubectl.apply(config_map).await?;
     }

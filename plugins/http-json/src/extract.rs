@@ -7,6 +7,8 @@ use metrics_plugin::{Label, Quantity, Selector, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json_path::JsonPath;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Unix times from here on are milliseconds: as seconds it would be the year 5138.
 const FIRST_MILLISECONDS: f64 = 1e11;
@@ -116,12 +118,14 @@ impl Extraction {
     /// One reading for a group, dated by its oldest value; none for no values.
     fn aggregate_group(&self, group: &[Reading]) -> Result<Option<Reading>, ExtractError> {
         let [first, ..] = group else { return Ok(None) };
-        let values = group.iter().map(|reading| reading.value);
+        let mut values = group.iter().map(|reading| reading.value);
         let value = match self.aggregate {
-            Aggregate::None | Aggregate::Last => values.last(),
+            Aggregate::None | Aggregate::Last => values.next_back(),
             Aggregate::Min => values.min_by(compare),
             Aggregate::Max => values.max_by(compare),
-            Aggregate::Sum | Aggregate::Count => sum(values).and_then(|(digits, exponent)| Quantity::fit(digits, exponent)),
+            Aggregate::Sum | Aggregate::Count => {
+                sum(values).and_then(|(digits, exponent)| Quantity::fit(digits, exponent))
+            }
             Aggregate::Avg => sum(values).and_then(|sum| divide(sum, group.len())),
         };
         let timestamp = match self.aggregate {
@@ -184,7 +188,9 @@ fn timestamp_at(path: &JsonPath, item: &Value) -> Result<Option<Timestamp>, Extr
     let Some(node) = node_at("timestamp", path, item)? else { return Ok(None) };
     let milliseconds = match node {
         Value::Number(number) => number.as_f64().map(|time| if time < FIRST_MILLISECONDS { time * 1e3 } else { time }),
-        Value::String(text) => text.parse::<jiff::Timestamp>().ok().map(|time| time.as_millisecond() as f64),
+        Value::String(text) => {
+            OffsetDateTime::parse(text, &Rfc3339).ok().map(|time| (time.unix_timestamp_nanos() / 1_000_000) as f64)
+        }
         _ => None,
     };
     match milliseconds {
@@ -342,7 +348,8 @@ mod tests {
         ];
         let object = Some(path("$.pod"));
         let timestamp = Some(path("$.at"));
-        let extraction = Extraction { labels, object, timestamp, ..extraction(Some("$.queues[?@.n > 0]"), "$.n", Aggregate::None) };
+        let extraction =
+            Extraction { labels, object, timestamp, ..extraction(Some("$.queues[?@.n > 0]"), "$.n", Aggregate::None) };
         let document = r#"{"queues": [
             {"name": "orders", "pod": "a", "n": 7, "at": "2023-11-14T23:13:20+01:00", "shard": 3},
             {"name": "mail", "pod": "b", "n": 1, "at": 1700000000.5},

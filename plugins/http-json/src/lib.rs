@@ -14,14 +14,15 @@
 //! README.md has every key. The plugin keeps nothing between calls; the adapter caches its answers.
 
 mod extract;
+mod functions;
 mod spec;
 mod template;
 
 use extract::{Aggregate, Reading};
 use metrics_plugin::http::{Request, Response, send_all};
 use metrics_plugin::{
-    CustomMetrics, ExternalMetrics, Failure, GroupResource, Label, Number, Quantity, Reason, Selector, Settings, custom,
-    external, objects,
+    CustomMetrics, ExternalMetrics, Failure, GroupResource, Label, Number, Quantity, Reason, Selector, Settings,
+    custom, external, objects,
 };
 use serde_json::Value;
 use spec::{Metric, Specs};
@@ -40,14 +41,23 @@ impl ExternalMetrics for HttpJson {
         let found = spec.found(&spec.request(scope)?.send().map_err(|failure| spec.named(failure))?, scope)?;
         // No data is not zero: a wrong path must not look like an empty queue.
         if found.is_empty() && spec.extraction.aggregate != Aggregate::Count {
-            return Err(spec.named(Failure::unavailable("the paths match no value in the answer; check `items` and `value`")));
+            return Err(
+                spec.named(Failure::unavailable("the paths match no value in the answer; check `items` and `value`"))
+            );
         }
         let mut readings = spec.aggregated(found, series)?;
         if readings.is_empty() && spec.extraction.aggregate == Aggregate::Count && spec.extraction.labels.is_empty() {
             let (labels, value) = (spec.labels_of_url(scope), Quantity { digits: 0, exponent: 0 });
-            readings.extend(Some(Reading { object: None, labels, value, timestamp: None }).filter(|r| series.matches(&r.labels)));
+            readings.extend(
+                Some(Reading { object: None, labels, value, timestamp: None }).filter(|r| series.matches(&r.labels)),
+            );
         }
-        let sample = |r: Reading| external::Sample { labels: r.labels, value: number(r.value), timestamp: r.timestamp, window_ms: None };
+        let sample = |r: Reading| external::Sample {
+            labels: r.labels,
+            value: number(r.value),
+            timestamp: r.timestamp,
+            window_ms: None,
+        };
         Ok(readings.into_iter().map(sample).collect())
     }
 }
@@ -106,7 +116,8 @@ impl ObjectQuery<'_> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let readings = if self.spec.url.names_the_object() { self.one_request_each(names)? } else { self.one_for_all()? };
+        let readings =
+            if self.spec.url.names_the_object() { self.one_request_each(names)? } else { self.one_for_all()? };
         names.iter().filter_map(|name| self.sample(name, &readings).transpose()).collect()
     }
 
@@ -167,7 +178,10 @@ impl Metric {
         let document: Value = response.json().map_err(|failure| self.named(failure))?;
         let mut readings = self.extraction.readings(&document).map_err(|error| self.unreadable(&error))?;
         for reading in &mut readings {
-            let missing = self.labels_of_url(scope).into_iter().filter(|label| reading.labels.iter().all(|own| own.key != label.key));
+            let missing = self
+                .labels_of_url(scope)
+                .into_iter()
+                .filter(|label| reading.labels.iter().all(|own| own.key != label.key));
             let missing: Vec<Label> = missing.collect();
             reading.labels.extend(missing);
         }
@@ -187,8 +201,9 @@ impl Metric {
     }
 
     /// The same failure, with the metric that it is about.
-    fn named(&self, failure: Failure) -> Failure {
-        Failure { message: format!("metric `{}`: {}", self.name, failure.message), ..failure }
+    fn named(&self, mut failure: Failure) -> Failure {
+        failure.message = format!("metric `{}`: {}", self.name, failure.message);
+        failure
     }
 }
 

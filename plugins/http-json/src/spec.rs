@@ -75,7 +75,9 @@ enum FieldError {
     ResourceMissing,
     #[error("an external metric describes no Kubernetes objects; remove it, or set `type: custom`")]
     OfCustomOnly,
-    #[error("a custom metric needs its objects' names: {{object}} in `url` for one request each, or a path in `object`")]
+    #[error(
+        "a custom metric needs its objects' names: {{object}} in `url` for one request each, or a path in `object`"
+    )]
     ObjectMissing,
     #[error("{{object}} in `url` already names the object; remove one of the two")]
     ObjectTwice,
@@ -109,7 +111,7 @@ impl Specs {
             return Err(Failure::bad_request("config key `metrics` is empty; describe at least one metric"));
         }
         for (index, entry) in self.entries.iter().enumerate() {
-            if self.entries.iter().take(index).any(|before| before.is_for(entry.kind, entry.resource(), &entry.name)) {
+            if self.entries.iter().take(index).any(|before| before.is_for(entry.kind, entry.resource().as_ref(), &entry.name)) {
                 return Err(Failure::bad_request(format!("metric `{}` is described twice; remove one", entry.name)));
             }
             entry.compile()?;
@@ -132,11 +134,11 @@ impl Specs {
     }
 
     pub(crate) fn custom(&self, resource: &GroupResource, name: &str) -> Result<Metric, Failure> {
-        self.find(Kind::Custom, Some(resource.clone()), name)
+        self.find(Kind::Custom, Some(resource), name)
     }
 
-    fn find(&self, kind: Kind, resource: Option<GroupResource>, name: &str) -> Result<Metric, Failure> {
-        let entry = self.entries.iter().find(|entry| entry.is_for(kind, resource.clone(), name));
+    fn find(&self, kind: Kind, resource: Option<&GroupResource>, name: &str) -> Result<Metric, Failure> {
+        let entry = self.entries.iter().find(|entry| entry.is_for(kind, resource, name));
         entry.ok_or_else(|| Failure::metric_not_found(name))?.compile()
     }
 }
@@ -146,8 +148,8 @@ impl Entry {
         self.resource.as_deref().map(GroupResource::from)
     }
 
-    fn is_for(&self, kind: Kind, resource: Option<GroupResource>, name: &str) -> bool {
-        self.kind == kind && self.name == name && self.resource() == resource
+    fn is_for(&self, kind: Kind, resource: Option<&GroupResource>, name: &str) -> bool {
+        self.kind == kind && self.name == name && self.resource().as_ref() == resource
     }
 
     fn compile(&self) -> Result<Metric, Failure> {
@@ -157,7 +159,8 @@ impl Entry {
         check_name(&self.name).map_err(at("name"))?;
         let url = Template::parse(&self.url).map_err(|error| at("url")(error.into()))?;
         self.check_objects(&url).map_err(|(field, error)| at(field)(error))?;
-        let optional = |field: &'static str, text: &Option<String>| text.as_deref().map(path).transpose().map_err(at(field));
+        let optional =
+            |field: &'static str, text: &Option<String>| text.as_deref().map(path).transpose().map_err(at(field));
         let labels = self.labels.iter().map(|(key, text)| Ok((key.clone(), label_source(text)?)));
         let extraction = Extraction {
             items: optional("items", &self.items)?,
@@ -168,12 +171,17 @@ impl Entry {
             aggregate: self.aggregate,
             scale: self.scale.as_ref().map(scale).transpose().map_err(at("scale"))?,
         };
+        let (name, mut headers) = (self.name.clone(), self.headers.clone());
         let body = match &self.body {
             None => Vec::new(),
             Some(Value::String(text)) => text.clone().into_bytes(),
-            Some(json) => json.to_string().into_bytes(),
+            Some(json) => {
+                if !headers.keys().any(|name| name.eq_ignore_ascii_case("content-type")) {
+                    headers.insert("content-type".to_owned(), "application/json".to_owned());
+                }
+                json.to_string().into_bytes()
+            }
         };
-        let (name, headers) = (self.name.clone(), self.headers.clone());
         Ok(Metric { name, method: method(&self.method).map_err(at("method"))?, url, headers, body, extraction })
     }
 

@@ -35,7 +35,9 @@ pub(crate) struct Scope<'request> {
 pub(crate) enum TemplateError {
     #[error("`{0}` is no http or https URL")]
     Scheme(String),
-    #[error("`{{{0}}}` is no placeholder; use {{namespace}}, {{metric}}, {{object}} or {{labels.KEY}}, or write %7B and %7D for braces")]
+    #[error(
+        "`{{{0}}}` is no placeholder; use {{namespace}}, {{metric}}, {{object}} or {{labels.KEY}}, or write %7B and %7D for braces"
+    )]
     Unknown(String),
     #[error("a brace is not closed; write %7B for a brace that is not a placeholder's")]
     Unclosed,
@@ -94,10 +96,16 @@ impl Template {
                 }
                 Part::Metric => scope.metric,
                 Part::Namespace => scope.namespace.ok_or_else(|| {
-                    Failure::bad_request(format!("metric `{}` is asked for by namespace, and this request has none", scope.metric))
+                    Failure::bad_request(format!(
+                        "metric `{}` is asked for by namespace, and this request has none",
+                        scope.metric
+                    ))
                 })?,
                 Part::Object => scope.object.ok_or_else(|| {
-                    Failure::bad_request(format!("metric `{}` is asked for by object, and this request names none", scope.metric))
+                    Failure::bad_request(format!(
+                        "metric `{}` is asked for by object, and this request names none",
+                        scope.metric
+                    ))
                 })?,
                 Part::Label(key) => scope.series.value_of(key).ok_or_else(|| {
                     Failure::bad_request(format!("metric `{}` needs `{key}=VALUE` in its selector", scope.metric))
@@ -150,7 +158,10 @@ mod tests {
     fn what_is_no_template_is_refused() {
         for (text, expected) in [
             ("ftp://a", "`ftp://a` is no http or https URL"),
-            ("http://{namespace}.svc/x", "the origin must not depend on the request; use placeholders behind the host only"),
+            (
+                "http://{namespace}.svc/x",
+                "the origin must not depend on the request; use placeholders behind the host only",
+            ),
             ("http://a/{name", "a brace is not closed; write %7B for a brace that is not a placeholder's"),
             (
                 "http://a/{pod}",

@@ -60,7 +60,10 @@ fn every_series_of_an_answer_is_a_sample() {
 fn many_matches_become_one_value() {
     let host = host();
     host.respond("GET", "https://mq/queues", 200, QUEUES);
-    assert_eq!(get(&host, "total", &Selector::all()), Ok(vec![external::Sample::new("7.25".parse::<Number>().unwrap())]));
+    assert_eq!(
+        get(&host, "total", &Selector::all()),
+        Ok(vec![external::Sample::new("7.25".parse::<Number>().unwrap())])
+    );
     assert_eq!(get(&host, "queues", &Selector::all()), Ok(vec![external::Sample::new(2)]));
 }
 
@@ -90,7 +93,9 @@ fn method_and_body_are_sent_as_configured() {
     let host = host();
     host.respond("POST", "https://mq/search", 200, r#"{"hits": "12"}"#);
     assert_eq!(get(&host, "search", &Selector::all()), Ok(vec![external::Sample::new(12)]));
-    assert_eq!(host.requests()[0].body, br#"{"size":0}"#);
+    let sent = host.requests().swap_remove(0);
+    assert_eq!(sent.body, br#"{"size":0}"#);
+    assert_eq!((sent.headers[0].name.as_str(), sent.headers[0].value.as_str()), ("content-type", "application/json"));
 }
 
 #[test]
@@ -113,7 +118,10 @@ fn one_answer_may_tell_all_objects() {
     let host = host().object("deployments.apps", "web", &[]).object("deployments.apps", "idle", &[]);
     let body = r#"[{"app": "web", "load": 0.25, "zone": "a"}, {"app": "elsewhere", "load": 9}]"#;
     host.respond("GET", "https://apm/load", 200, body);
-    assert_eq!(by_selector(&host, "deployments.apps", "load", &Selector::all()), Ok(vec![custom::Sample::new("web", quarter())]));
+    assert_eq!(
+        by_selector(&host, "deployments.apps", "load", &Selector::all()),
+        Ok(vec![custom::Sample::new("web", quarter())])
+    );
     assert_eq!(host.requests().len(), 1);
     assert_eq!(by_name(&host, "deployments.apps", "load", "web"), Ok(custom::Sample::new("web", quarter())));
     assert_eq!(by_name(&host, "deployments.apps", "load", "idle").unwrap_err().reason, Reason::ObjectNotFound);
@@ -180,21 +188,51 @@ fn a_mistake_names_metric_and_field() {
         (external(r#""url": "http://a", "valeu": "$""#), "metric `a`: unknown field `valeu`, expected one of `name`"),
         (external(r#""url": "http://a""#), "metric `a`: missing field `value`"),
         (external(r#""url": "a", "value": "$""#), "metric `a`, field `url`: `a` is no http or https URL"),
-        (external(r#""url": "http://a", "value": "$.[""#), "metric `a`, field `value`: `$.[` is no JSONPath (RFC 9535)"),
-        (external(r#""url": "http://a", "value": "$", "labels": {"x": "$["}"#), "metric `a`, field `labels`: `$[` is no JSONPath"),
-        (external(r#""url": "http://a", "value": "$", "scale": "much""#), "metric `a`, field `scale`: `much` is no number"),
-        (external(r#""url": "http://a", "value": "$", "scale": []"#), "metric `a`, field `scale`: it is neither a number nor a text"),
+        (
+            external(r#""url": "http://a", "value": "$.[""#),
+            "metric `a`, field `value`: `$.[` is no JSONPath (RFC 9535)",
+        ),
+        (
+            external(r#""url": "http://a", "value": "$", "labels": {"x": "$["}"#),
+            "metric `a`, field `labels`: `$[` is no JSONPath",
+        ),
+        (
+            external(r#""url": "http://a", "value": "$", "scale": "much""#),
+            "metric `a`, field `scale`: `much` is no number",
+        ),
+        (
+            external(r#""url": "http://a", "value": "$", "scale": []"#),
+            "metric `a`, field `scale`: it is neither a number nor a text",
+        ),
         (external(r#""url": "http://a", "value": "$", "aggregate": "median""#), "metric `a`: unknown variant `median`"),
-        (external(r#""url": "http://a", "value": "$", "method": "CONNECT""#), "metric `a`, field `method`: `CONNECT` is no method"),
-        (external(r#""url": "http://a/{object}", "value": "$""#), "metric `a`, field `url`: an external metric describes no"),
-        (external(r#""url": "http://a", "value": "$", "resource": "pods""#), "metric `a`, field `resource`: an external metric"),
-        (custom(r#""url": "http://a/{object}", "value": "$""#), "metric `a`, field `resource`: a custom metric needs the kind"),
-        (custom(r#""url": "http://a", "value": "$", "resource": "pods""#), "metric `a`, field `object`: a custom metric needs"),
+        (
+            external(r#""url": "http://a", "value": "$", "method": "CONNECT""#),
+            "metric `a`, field `method`: `CONNECT` is no method",
+        ),
+        (
+            external(r#""url": "http://a/{object}", "value": "$""#),
+            "metric `a`, field `url`: an external metric describes no",
+        ),
+        (
+            external(r#""url": "http://a", "value": "$", "resource": "pods""#),
+            "metric `a`, field `resource`: an external metric",
+        ),
+        (
+            custom(r#""url": "http://a/{object}", "value": "$""#),
+            "metric `a`, field `resource`: a custom metric needs the kind",
+        ),
+        (
+            custom(r#""url": "http://a", "value": "$", "resource": "pods""#),
+            "metric `a`, field `object`: a custom metric needs",
+        ),
         (
             custom(r#""url": "http://a/{object}", "value": "$", "resource": "pods", "object": "$""#),
             "metric `a`, field `object`: {object} in `url` already names the object",
         ),
-        (r#"[{"name": "a/b", "type": "external", "url": "http://a", "value": "$"}]"#.to_owned(), "metric `a/b`, field `name`"),
+        (
+            r#"[{"name": "a/b", "type": "external", "url": "http://a", "value": "$"}]"#.to_owned(),
+            "metric `a/b`, field `name`",
+        ),
         (
             r#"[{"name": "a", "type": "external", "url": "http://a", "value": "$"},
                 {"name": "a", "type": "external", "url": "http://b", "value": "$"}]"#

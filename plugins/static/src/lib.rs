@@ -63,10 +63,14 @@ impl CustomMetrics for Static {
 impl Settings for Static {
     fn validate() -> Result<(), Failure> {
         if let Some((key, _)) = config::all().iter().find(|(key, _)| key != EXTERNAL && key != CUSTOM) {
-            return Err(Failure::bad_request(format!("config key `{key}` is unknown; the keys are {EXTERNAL} and {CUSTOM}")));
+            return Err(Failure::bad_request(format!(
+                "config key `{key}` is unknown; the keys are {EXTERNAL} and {CUSTOM}"
+            )));
         }
         if external_table()?.is_empty() && custom_table()?.is_empty() {
-            return Err(Failure::bad_request(format!("there are no samples; write some under config key `{EXTERNAL}` or `{CUSTOM}`")));
+            return Err(Failure::bad_request(format!(
+                "there are no samples; write some under config key `{EXTERNAL}` or `{CUSTOM}`"
+            )));
         }
         Ok(())
     }

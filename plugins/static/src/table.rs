@@ -69,7 +69,9 @@ impl ExternalTable {
             return Err(Failure::metric_not_found(metric));
         }
         let selected = rows.filter(|row| series.matches(&row.labels));
-        Ok(selected.map(|row| external::Sample { labels: row.labels.clone(), ..external::Sample::new(row.value) }).collect())
+        Ok(selected
+            .map(|row| external::Sample { labels: row.labels.clone(), ..external::Sample::new(row.value) })
+            .collect())
     }
 }
 

@@ -41,7 +41,9 @@ fn by_name(resource: &str, object: &str, metric: &str, series: &Selector) -> Res
 }
 
 fn by_selector(resource: &str, metric: &str, objects: &Selector) -> Result<Vec<custom::Sample>, Failure> {
-    host().run(|| Static::get_by_selector(&custom::Metric::new(resource, metric), Some("shop"), objects, &Selector::all()))
+    host().run(|| {
+        Static::get_by_selector(&custom::Metric::new(resource, metric), Some("shop"), objects, &Selector::all())
+    })
 }
 
 fn rejected(key: &str, text: &str) -> Failure {
@@ -50,7 +52,8 @@ fn rejected(key: &str, text: &str) -> Failure {
 
 #[test]
 fn what_is_written_is_listed_once_each() {
-    let (external, custom) = host().run(|| (<Static as ExternalMetrics>::list_metrics(), <Static as CustomMetrics>::list_metrics()));
+    let (external, custom) =
+        host().run(|| (<Static as ExternalMetrics>::list_metrics(), <Static as CustomMetrics>::list_metrics()));
     assert_eq!(external, Ok(vec!["queue_depth".to_owned(), "total".to_owned()]));
     let expected = [
         ("pods", "http_requests"),
@@ -66,7 +69,8 @@ fn external_series_are_filtered_by_the_selector() {
     let orders = external::Sample::new(42).label("queue", "orders");
     let mail = external::Sample::new("2500m".parse::<Number>().unwrap()).label("queue", "mail");
     assert_eq!(external("queue_depth", &Selector::all()), Ok(vec![orders, mail.clone()]));
-    let not_orders = Requirement { key: "queue".to_owned(), operator: Operator::NotIn, values: vec!["orders".to_owned()] };
+    let not_orders =
+        Requirement { key: "queue".to_owned(), operator: Operator::NotIn, values: vec!["orders".to_owned()] };
     assert_eq!(external("queue_depth", &Selector::all().and(not_orders)), Ok(vec![mail]));
     assert_eq!(external("queue_depth", &Selector::all().equals("queue", "none")), Ok(vec![]));
     assert_eq!(external("total", &Selector::all()), Ok(vec![external::Sample::new(1024)]));
@@ -116,12 +120,36 @@ fn good_settings_are_accepted() {
 #[test]
 fn a_mistake_in_the_settings_is_told_with_key_and_line() {
     for (key, text, expected) in [
-        ("external", "a 1\nb", "config key `external`, line 2: `b` has no value; write a quantity behind it, as in `b 42`"),
-        ("external", "a 1\n\na 2", "config key `external`, line 3: it repeats the series of line 1; remove one, or tell them apart by a label"),
-        ("external", "a/b 1", "config key `external`, line 1: `a/b` is no metric name; it must not be empty, `.` or `..`, nor hold `/` or `%`"),
-        ("custom", "pods/a 1", "config key `custom`, line 1: `pods/a` is not RESOURCE/OBJECT/METRIC, as in pods/*/http_requests or deployments.apps/web/rps"),
-        ("custom", "pods//x 1", "config key `custom`, line 1: `pods//x` is not RESOURCE/OBJECT/METRIC, as in pods/*/http_requests or deployments.apps/web/rps"),
-        ("custom", "pods/a/.. 1", "config key `custom`, line 1: `..` is no metric name; it must not be empty, `.` or `..`, nor hold `/` or `%`"),
+        (
+            "external",
+            "a 1\nb",
+            "config key `external`, line 2: `b` has no value; write a quantity behind it, as in `b 42`",
+        ),
+        (
+            "external",
+            "a 1\n\na 2",
+            "config key `external`, line 3: it repeats the series of line 1; remove one, or tell them apart by a label",
+        ),
+        (
+            "external",
+            "a/b 1",
+            "config key `external`, line 1: `a/b` is no metric name; it must not be empty, `.` or `..`, nor hold `/` or `%`",
+        ),
+        (
+            "custom",
+            "pods/a 1",
+            "config key `custom`, line 1: `pods/a` is not RESOURCE/OBJECT/METRIC, as in pods/*/http_requests or deployments.apps/web/rps",
+        ),
+        (
+            "custom",
+            "pods//x 1",
+            "config key `custom`, line 1: `pods//x` is not RESOURCE/OBJECT/METRIC, as in pods/*/http_requests or deployments.apps/web/rps",
+        ),
+        (
+            "custom",
+            "pods/a/.. 1",
+            "config key `custom`, line 1: `..` is no metric name; it must not be empty, `.` or `..`, nor hold `/` or `%`",
+        ),
         ("other", "x", "config key `other` is unknown; the keys are external and custom"),
         ("external", "# nothing", "there are no samples; write some under config key `external` or `custom`"),
     ] {
