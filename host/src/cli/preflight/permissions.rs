@@ -121,7 +121,7 @@ const RULES: &[Rule] = &[
         granted_by: ADAPTER,
     },
     Rule {
-        verbs: &["update", "patch"],
+        verbs: &["update"],
         group: "",
         resource: "secrets",
         names: &["wasm-metrics-adapter-serving"],
@@ -150,7 +150,12 @@ const RULES: &[Rule] = &[
         verbs: &["get", "patch"],
         group: "apiregistration.k8s.io",
         resource: "apiservices",
-        names: &["v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io"],
+        names: &[
+            "v1beta1.custom.metrics.k8s.io",
+            "v1beta2.custom.metrics.k8s.io",
+            "v1beta1.external.metrics.k8s.io",
+            "v1beta1.metrics.k8s.io",
+        ],
         scope: Scope::Cluster,
         without: "the adapter cannot write its certificate authority there, and the API stays unavailable",
         granted_by: ADAPTER,
@@ -328,20 +333,6 @@ mod tests {
                 )
             })
             .collect();
-        let granted = granted();
-        assert_eq!(asked.difference(&granted).collect::<Vec<_>>(), Vec::<&_>::new(), "asked for, not granted");
-        let unasked = |right: &&(String, String, String, String, String)| {
-            let (_, group, resource, name, verb) = right;
-            // Served by a later version; asked for by nothing that this version must have.
-            let later = name == "v1beta1.metrics.k8s.io";
-            let convenience = resource == "apiservices" && ["list", "watch"].contains(&verb.as_str());
-            let old_events = group.is_empty() && resource == "events";
-            !(later || convenience || old_events)
-        };
-        assert_eq!(
-            granted.difference(&asked).filter(unasked).collect::<Vec<_>>(),
-            Vec::<&_>::new(),
-            "granted, not asked for"
-        );
+        assert_eq!(asked, granted());
     }
 }

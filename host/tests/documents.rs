@@ -1,0 +1,132 @@
+//! The documents say what the program does: examples are parsed by the program itself, and tables are compared with it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use std::{collections::BTreeSet, path::Path};
+
+use clap::{Args, Command};
+use serde_json::Value;
+use wasm_metrics_adapter::{
+    cli::preflight::PreflightArgs, config::ServeArgs, manifest::PluginConfiguration, telemetry,
+};
+
+const HEAD: &str = "apiVersion: wasm-metrics-adapter.io/v1alpha1\nkind: PluginConfiguration\n";
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn parse(manifest: &str) -> PluginConfiguration {
+    PluginConfiguration::parse(Some(manifest)).unwrap_or_else(|error| panic!("{error}\n{manifest}"))
+}
+
+/// The code blocks of a language.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let opening = format!("```{language}\n");
+    text.split(opening.as_str()).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+/// The plugin.yaml of a block, which may be a whole ConfigMap, or some fields; none for other objects.
+fn plugin_yaml(block: &str) -> Option<String> {
+    let document: Value = serde_saphyr::from_str(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+    match document.get("kind").and_then(Value::as_str) {
+        None => Some(format!("{HEAD}{block}")),
+        Some("ConfigMap") => Some(document["data"]["plugin.yaml"].as_str().unwrap().to_owned()),
+        Some(_) => None,
+    }
+}
+
+#[test]
+fn every_example_of_a_plugin_is_accepted() {
+    parse(&read("deploy/examples/plugin/plugin.yaml"));
+    let text = read("docs/plugin-configuration.md");
+    let examples: Vec<_> = blocks(&text, "yaml").into_iter().filter_map(plugin_yaml).collect();
+    assert_eq!(examples.len(), 5, "the whole one, claims, parts, backends, credentials");
+    for example in examples {
+        parse(&example);
+    }
+}
+
+/// Rows of the table of limits, as name, default, least and most.
+fn documented_limits() -> Vec<[String; 4]> {
+    let text = read("docs/plugin-configuration.md");
+    let (_, section) = text.split_once("### Limits").unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let cells: Vec<_> = row.split('|').map(|cell| cell.replace('`', "").trim().to_owned()).collect();
+        let (least, most) = cells[3].split_once(", ").unwrap();
+        [cells[1].clone(), cells[2].clone(), least.to_owned(), most.to_owned()]
+    })
+    .collect()
+}
+
+#[test]
+fn limits_are_as_documented() {
+    let rows = documented_limits();
+    assert_eq!(rows.len(), 6);
+    let set = |name: &str, value: &str| format!("{HEAD}limits: {{ {name}: {value} }}");
+    for [name, default, least, most] in rows {
+        assert_eq!(parse(&set(&name, &default)), PluginConfiguration::default(), "{name}");
+        for bound in [&least, &most] {
+            parse(&set(&name, bound));
+        }
+        let digits: String = most.chars().take_while(char::is_ascii_digit).collect();
+        let above = most.replacen(&digits, &(digits.parse::<u64>().unwrap() + 1).to_string(), 1);
+        assert!(PluginConfiguration::parse(Some(&set(&name, &above))).is_err(), "{name}: {above}");
+    }
+}
+
+/// Long flags of a command.
+fn flags(command: &Command) -> BTreeSet<String> {
+    let names = command.get_arguments().filter_map(|argument| argument.get_long()).map(|name| format!("--{name}"));
+    names.collect()
+}
+
+/// Flags in the first column of the tables of a section.
+fn documented_flags(section: &str) -> BTreeSet<String> {
+    let text = read("docs/command-line.md");
+    let (_, rest) = text.split_once(&format!("## `{section}`")).unwrap();
+    let section = rest.split("\n## ").next().unwrap();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
+    let quoted = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    quoted.filter_map(|text| text.split(' ').next()).filter(|text| text.starts_with("--")).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_flag_is_documented_and_every_documented_flag_exists() {
+    assert_eq!(flags(&ServeArgs::augment_args(Command::new("serve"))), documented_flags("serve"));
+    assert_eq!(flags(&PreflightArgs::augment_args(Command::new("preflight"))), documented_flags("preflight"));
+}
+
+/// Each metric with one sample: those without are left out of the text.
+fn used_metrics() -> telemetry::Metrics {
+    let metrics = telemetry::Metrics::default();
+    let request = telemetry::RequestLabels { group: "other", code: 200 };
+    let plugin = telemetry::PluginLabels { plugin: "a/b".to_owned() };
+    metrics.requests.get_or_create(&request).inc();
+    metrics.request_seconds.get_or_create(&request).observe(1.0);
+    metrics.calls.get_or_create(&telemetry::CallLabels { plugin: "a/b".to_owned(), outcome: "ok" }).inc();
+    metrics.call_seconds.get_or_create(&plugin).observe(1.0);
+    metrics.loads.get_or_create(&telemetry::LoadLabels { plugin: "a/b".to_owned(), outcome: "loaded" }).inc();
+    metrics.generation.get_or_create(&plugin).set(1);
+    metrics.rejected.get_or_create(&plugin).set(0);
+    metrics
+}
+
+#[test]
+fn every_metric_is_documented_and_every_documented_metric_exists() {
+    let text = used_metrics().encode();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let metrics: BTreeSet<_> =
+        types.map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() }).collect();
+    let text = read("docs/operations.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `wasm_metrics_adapter_")?.split('`').next());
+    let documented: BTreeSet<_> = rows.map(|name| format!("wasm_metrics_adapter_{name}")).collect();
+    assert_eq!(metrics, documented);
+}
