@@ -1,14 +1,15 @@
 //! One plugin's life: load the newest version, keep its lists fresh, try again what may yet work, withdraw it in the end.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 use tracing::{info, warn};
 
 use super::{
     Shared,
-    inbox::Inbox,
+    inbox::{Inbox, Newest},
     outcome::{LoadFailure, Outcome, Told},
+    version::Version,
 };
 use crate::{
     bundle::{self, Assembled, Bundle},
@@ -17,7 +18,7 @@ use crate::{
     model::{Claims, Generation, Listed, PluginId},
     registry::{Entry, State},
     runtime::{Limits, Plugin, PluginSettings, Validation},
-    source::{Dependency, RawPlugin},
+    source::RawPlugin,
     telemetry::{LoadLabels, PluginLabels},
 };
 
@@ -25,6 +26,8 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(5);
 /// The longest wait: what it lacks may come without an event.
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
+/// How long a load waits for the API server to tell the kinds that a plugin lists; discovery asks again by itself.
+const KINDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Owns what is known of one plugin.
 pub(super) struct Worker {
@@ -33,9 +36,7 @@ pub(super) struct Worker {
     inbox: Arc<Inbox>,
     settled: watch::Sender<bool>,
     /// The newest version.
-    raw: Option<Arc<RawPlugin>>,
-    /// What the newest version names.
-    dependencies: Vec<Dependency>,
+    version: Option<Version>,
     serving: Option<Serving>,
     generation: Generation,
     told: Told,
@@ -59,8 +60,7 @@ impl Worker {
             shared,
             inbox,
             settled,
-            raw: None,
-            dependencies: Vec::new(),
+            version: None,
             serving: None,
             generation: Generation(0),
             told: Told::default(),
@@ -69,18 +69,28 @@ impl Worker {
     }
 
     /// Works until the plugin is gone or the process stops.
-    pub(super) async fn run(mut self) {
-        let (shared, inbox) = (self.shared.clone(), self.inbox.clone());
+    pub(super) async fn run(self) {
+        let stopping = self.shared.stopping.clone();
+        stopping.run_until_cancelled(self.work()).await;
+    }
+
+    async fn work(mut self) {
+        let inbox = self.inbox.clone();
         loop {
             tokio::select! {
-                () = shared.stopping.cancelled() => return,
                 pending = inbox.take() => {
-                    if pending.closed {
-                        self.withdraw();
-                        return;
-                    }
-                    let touched = self.dependencies.iter().any(|dependency| pending.touched.contains(dependency));
-                    let changed = pending.raw.is_some_and(|raw| self.replace(raw));
+                    let changed = match pending.newest {
+                        Some(Newest::Version(raw)) => self.replace(raw),
+                        Some(Newest::Gone) => {
+                            self.forget();
+                            if inbox.end() {
+                                return;
+                            }
+                            false
+                        }
+                        None => false,
+                    };
+                    let touched = self.version.as_ref().is_some_and(|version| version.names_any_of(&pending.touched));
                     if changed || touched {
                         self.load().await;
                     }
@@ -92,21 +102,20 @@ impl Worker {
     }
 
     /// Takes a newer version; false if it says what the one at hand says (a restarted watch delivers everything again).
-    fn replace(&mut self, raw: Arc<RawPlugin>) -> bool {
-        let same = self.raw.as_ref().is_some_and(|known| {
-            known.manifest == raw.manifest && known.code == raw.code && known.unknown_keys == raw.unknown_keys
-        });
-        if !same {
-            self.dependencies = bundle::dependencies(&raw);
-            self.retry = None;
+    fn replace(&mut self, raw: RawPlugin) -> bool {
+        let version = Version::of(raw);
+        if let Some(known) = self.version.as_mut().filter(|known| known.says_what(&version)) {
+            known.identify_as(version);
+            return false;
         }
-        self.raw = Some(raw);
-        !same
+        self.version = Some(version);
+        self.retry = None;
+        true
     }
 
     async fn load(&mut self) {
-        let Some(raw) = self.raw.clone() else { return };
-        let outcome = match self.try_load(&raw).await {
+        let Some(mut version) = self.version.take() else { return };
+        let outcome = match self.try_load(version.raw()).await {
             Ok(outcome) => {
                 self.retry = None;
                 outcome
@@ -125,7 +134,11 @@ impl Worker {
                 Outcome::Rejected(failure.to_string())
             }
         };
-        self.tell(&raw, &outcome).await;
+        self.tell(version.raw(), &outcome).await;
+        if self.retry.is_none() {
+            version.settle();
+        }
+        self.version = Some(version);
         self.settled.send_replace(true);
     }
 
@@ -224,13 +237,21 @@ impl Worker {
         self.shared.registry().put(Entry { id: self.id.clone(), own_namespace, claims, state });
     }
 
+    /// Its metrics are served no more; what it had stored stays.
     fn withdraw(&mut self) {
         self.serving = None;
         self.retry = None;
         self.shared.registry().remove(&self.id);
+        info!(plugin = %self.id, "withdrawn");
+    }
+
+    /// The plugin is gone, and nothing of it is left.
+    fn forget(&mut self) {
+        self.withdraw();
+        self.version = None;
+        self.told = Told::default();
         self.shared.runtime.forget(&self.id);
         self.shared.metrics.forget(&self.id.to_string());
-        info!(plugin = %self.id, "withdrawn");
     }
 
     async fn tell(&mut self, raw: &RawPlugin, outcome: &Outcome) {
@@ -260,11 +281,9 @@ impl Serving {
     async fn list(&mut self, shared: &Shared) {
         match self.plugin.list().await {
             Ok(listed) => {
-                for metric in &listed.custom {
-                    // So that discovery knows the kind's scope; what the cluster does not have stays out of it.
-                    if let Err(error) = shared.kinds.kind(&metric.resource).await {
-                        info!(plugin = %self.plugin.id(), resource = %metric.resource, "kind not known yet: {error}");
-                    }
+                let known = self.learn_kinds(&listed, shared);
+                if tokio::time::timeout(KINDS_TIMEOUT, known).await.is_err() {
+                    info!(plugin = %self.plugin.id(), "kinds not known yet: the API server has not answered in {KINDS_TIMEOUT:?}");
                 }
                 self.listed = Arc::new(listed);
                 self.failed_lists = 0;
@@ -275,6 +294,16 @@ impl Serving {
                 let wait = RETRY.saturating_mul(1 << self.failed_lists.min(6)).min(self.list_every.max(RETRY));
                 self.next_list = Instant::now() + wait;
                 warn!(plugin = %self.plugin.id(), "its metrics could not be listed, so the last list stays: {}", error.message);
+            }
+        }
+    }
+
+    /// So that discovery knows the kinds' scopes; what the cluster does not have stays out of it.
+    async fn learn_kinds(&self, listed: &Listed, shared: &Shared) {
+        let resources: BTreeSet<_> = listed.custom.iter().map(|metric| &metric.resource).collect();
+        for resource in resources {
+            if let Err(error) = shared.kinds.kind(resource).await {
+                info!(plugin = %self.plugin.id(), %resource, "kind not known yet: {error}");
             }
         }
     }
