@@ -117,6 +117,17 @@ impl Stage {
         assert!(waited.is_ok(), "{metric}: {:?}", self.ask(metric).await);
     }
 
+    /// Waits until a plugin has loaded so often, without asking it.
+    pub(crate) async fn until_loaded(&self, plugin: &str, count: u64) {
+        let waiting = async {
+            while self.loads(plugin, "loaded") < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(waited.is_ok(), "{plugin} has loaded {} times", self.loads(plugin, "loaded"));
+    }
+
     /// Loads of a plugin that ended so.
     pub(crate) fn loads(&self, plugin: &str, outcome: &'static str) -> u64 {
         let labels = LoadLabels { plugin: id(plugin).to_string(), outcome };

