@@ -45,7 +45,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn new() -> Self {
-        let world = world().await;
+        let world = world(&Arc::default()).await;
         let (writer, reader) = registry::new();
         let (events, inbox) = mpsc::channel(1);
         let (tell, reports) = mpsc::unbounded_channel();
