@@ -23,6 +23,7 @@ Commands:
   control-plane build|up
            build a Kubernetes control plane for this machine, or start one
   guests   build every plugin and every test guest into target/guests/NAME.wasm
+           --test   run the plugins' own tests instead, natively
   wit      check that bindings generators for Rust, C and Go accept the WIT package, and that released WIT is unchanged
            --bless  record the present WIT files as those of an unreleased track
 
@@ -56,5 +57,18 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<()> {
             Ok(())
         }
         unknown => anyhow::bail!("`{unknown}` is no command; `cargo xtask --help` lists them"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_command_is_refused_with_the_way_to_help() {
+        let error = dispatch(&["gests".to_owned()]).unwrap_err();
+        assert_eq!(error.to_string(), "`gests` is no command; `cargo xtask --help` lists them");
+        assert!(dispatch(&[]).unwrap_err().to_string().contains("Usage: cargo xtask COMMAND"));
+        assert!(dispatch(&["--help".to_owned()]).is_ok());
     }
 }
