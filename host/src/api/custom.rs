@@ -60,7 +60,12 @@ struct Identifier<'sample> {
 }
 
 /// Answers a GET on a custom metric.
-pub(super) async fn respond(api: &Api, target: &CustomTarget, parameters: &Parameters, head: &Parts) -> Result<Response, Status> {
+pub(super) async fn respond(
+    api: &Api,
+    target: &CustomTarget,
+    parameters: &Parameters,
+    head: &Parts,
+) -> Result<Response, Status> {
     let answer = Answer::negotiate(head)?;
     let query = target.query(parameters)?;
     let selector = LabelSelector::of(&query.series)?;
@@ -99,26 +104,30 @@ async fn kind(api: &Api, target: &CustomTarget, query: &CustomQuery, asked: &Ask
     let kind = api.kinds.kind(&query.metric.resource).await.map_err(|error| Status::of_fetch(&error, asked))?;
     let kind = kind.ok_or_else(|| Status::metric_not_found(asked))?;
     match (kind.namespaced, &target.objects) {
-        (true, Objects::InNamespace { .. }) | (false, Objects::InCluster { .. } | Objects::Namespace { .. }) => Ok(kind),
-        (true, _) => Err(Status::out_of_scope(asked, "these objects live in namespaces; put `namespaces/NAMESPACE/` into the path")),
-        (false, _) => Err(Status::out_of_scope(asked, "these objects live in no namespace; leave `namespaces/NAMESPACE/` out of the path")),
+        (true, Objects::InNamespace { .. }) | (false, Objects::InCluster { .. } | Objects::Namespace { .. }) => {
+            Ok(kind)
+        }
+        (true, _) => Err(Status::out_of_scope(
+            asked,
+            "these objects live in namespaces; put `namespaces/NAMESPACE/` into the path",
+        )),
+        (false, _) => Err(Status::out_of_scope(
+            asked,
+            "these objects live in no namespace; leave `namespaces/NAMESPACE/` out of the path",
+        )),
     }
 }
 
-/// The HPA controller's client fails on any number but one for a single object, without saying whose fault it is.
+/// The HPA controller's client fails on any number of values but one for a single object, without saying whose fault it is.
 fn check(query: &CustomQuery, samples: &[CustomSample]) -> Result<(), FetchError> {
-    match (&query.objects, samples) {
-        (ObjectSelection::Selected(_), _) => Ok(()),
-        (ObjectSelection::Named(name), [sample]) if sample.object == *name => Ok(()),
-        (ObjectSelection::Named(name), samples) => Err(FetchError::new(
-            Reason::Internal,
-            format!(
-                "metric {} has {} values for the object {name}, or one of another object; its plugin must answer exactly one",
-                query.metric,
-                samples.len()
-            ),
-        )),
-    }
+    let wrong = match (&query.objects, samples) {
+        (ObjectSelection::Selected(_), _) => return Ok(()),
+        (ObjectSelection::Named(name), [sample]) if sample.object == *name => return Ok(()),
+        (ObjectSelection::Named(name), [sample]) => format!("describes {} where {name} was asked for", sample.object),
+        (ObjectSelection::Named(name), samples) => format!("has {} values for {name}", samples.len()),
+    };
+    let message = format!("the metric {} {wrong}; its plugin must answer one value of just that object", query.metric);
+    Err(FetchError::new(Reason::Internal, message))
 }
 
 fn v1beta1<'sample>(

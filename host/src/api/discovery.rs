@@ -59,7 +59,13 @@ struct Form {
 
 impl Documents {
     /// Answers a GET on a discovery path.
-    pub(super) fn respond(&self, which: Discovery, provider: &dyn Provider, kinds: &dyn Kinds, head: &Parts) -> Result<Response, Status> {
+    pub(super) fn respond(
+        &self,
+        which: Discovery,
+        provider: &dyn Provider,
+        kinds: &dyn Kinds,
+        head: &Parts,
+    ) -> Result<Response, Status> {
         let prepared = self.prepared(provider, kinds);
         if which == Discovery::Groups
             && let Some(answer) = Answer::negotiate_aggregated(head)
@@ -69,8 +75,12 @@ impl Documents {
         let answer = Answer::negotiate(head)?;
         let document = match which {
             Discovery::Groups => Some(&prepared.groups),
-            Discovery::Group(group) => prepared.group.iter().find(|(name, _)| *name == group).map(|(_, document)| document),
-            Discovery::Resources(version) => prepared.resources.iter().find(|(name, _)| *name == version).map(|(_, document)| document),
+            Discovery::Group(group) => {
+                prepared.group.iter().find(|(name, _)| *name == group).map(|(_, document)| document)
+            }
+            Discovery::Resources(version) => {
+                prepared.resources.iter().find(|(name, _)| *name == version).map(|(_, document)| document)
+            }
         };
         let document = document.ok_or_else(Status::not_found)?;
         Ok(document.respond(answer, "application/json", "no-cache, private", &head.headers))
@@ -81,7 +91,9 @@ impl Documents {
         let (catalog, revision) = (provider.catalog(), kinds.revision());
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         match &*prepared {
-            Some(current) if Arc::ptr_eq(&current.catalog, &catalog) && current.revision == revision => Arc::clone(current),
+            Some(current) if Arc::ptr_eq(&current.catalog, &catalog) && current.revision == revision => {
+                Arc::clone(current)
+            }
             _ => Arc::clone(prepared.insert(Arc::new(Prepared::of(catalog, revision, kinds)))),
         }
     }
@@ -100,7 +112,9 @@ impl Prepared {
             aggregated: Document::of(&documents::aggregated(entries)),
             groups: Document::of(&documents::groups()),
             group: Group::ALL.into_iter().map(|group| (group, Document::of(&documents::group(group)))).collect(),
-            resources: versions().map(|version| (version, Document::of(&documents::resources(version, entries(version))))).collect(),
+            resources: versions()
+                .map(|version| (version, Document::of(&documents::resources(version, entries(version)))))
+                .collect(),
             catalog,
             revision,
         }
@@ -116,7 +130,13 @@ impl Document {
         }
     }
 
-    fn respond(&self, answer: Answer, content_type: &'static str, cache: &'static str, request: &HeaderMap) -> Response {
+    fn respond(
+        &self,
+        answer: Answer,
+        content_type: &'static str,
+        cache: &'static str,
+        request: &HeaderMap,
+    ) -> Response {
         let form = if answer.pretty { &self.pretty } else { &self.compact };
         let mut response = Response::new(Body::empty());
         if form.is_known(request) {
@@ -144,7 +164,11 @@ impl Form {
 
     /// Whether the client has these bytes already (`If-None-Match`, RFC 9110, 13.1.2).
     fn is_known(&self, request: &HeaderMap) -> bool {
-        let tags = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        let tags = request
+            .get_all(header::IF_NONE_MATCH)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','));
         let mut tags = tags.map(|tag| tag.trim().trim_start_matches("W/"));
         tags.any(|tag| tag == "*" || tag.as_bytes() == self.etag.as_bytes())
     }
@@ -161,7 +185,8 @@ fn custom_entries(catalog: &Catalog, kinds: &dyn Kinds) -> Vec<Entry> {
 }
 
 fn external_entries(catalog: &Catalog) -> Vec<Entry> {
-    let listed = catalog.external.iter().map(|name| Entry { resource: name.to_string(), subresource: None, namespaced: true });
+    let listed =
+        catalog.external.iter().map(|name| Entry { resource: name.to_string(), subresource: None, namespaced: true });
     shown(Group::External, listed, external::RESOURCE)
 }
 
@@ -169,7 +194,12 @@ fn shown(group: Group, mut entries: impl Iterator<Item = Entry>, placeholder: &s
     let mut shown: Vec<Entry> = entries.by_ref().take(MAX_ENTRIES).collect();
     let left_out = entries.count();
     if left_out > 0 {
-        tracing::warn!(group = group.name(), left_out, shown = MAX_ENTRIES, "discovery shows the first metrics only; all of them are served");
+        tracing::warn!(
+            group = group.name(),
+            left_out,
+            shown = MAX_ENTRIES,
+            "discovery shows the first metrics only; all of them are served"
+        );
     }
     if shown.is_empty() {
         shown.push(Entry { resource: placeholder.to_owned(), subresource: None, namespaced: true });

@@ -45,7 +45,10 @@ struct ApiResource {
 /// `/apis/{group}/{version}`.
 pub(super) fn resources(version: GroupVersion, entries: &[Entry]) -> ApiResourceList {
     let resource = |entry: &Entry| ApiResource {
-        name: entry.subresource.as_ref().map_or_else(|| entry.resource.clone(), |metric| format!("{}/{metric}", entry.resource)),
+        name: entry
+            .subresource
+            .as_ref()
+            .map_or_else(|| entry.resource.clone(), |metric| format!("{}/{metric}", entry.resource)),
         singular_name: "",
         namespaced: entry.namespaced,
         kind: version.list_kind(),
@@ -84,9 +87,16 @@ pub(super) fn group(group: Group) -> ApiGroup {
 }
 
 fn listed_group(group: Group) -> ApiGroup {
-    let version = |version: &GroupVersion| ApiVersion { group_version: version.to_string(), version: version.version() };
+    let version =
+        |version: &GroupVersion| ApiVersion { group_version: version.to_string(), version: version.version() };
     let versions: Vec<ApiVersion> = group.versions().iter().map(version).collect();
-    ApiGroup { kind: None, api_version: None, name: group.name(), preferred_version: versions.first().cloned(), versions }
+    ApiGroup {
+        kind: None,
+        api_version: None,
+        name: group.name(),
+        preferred_version: versions.first().cloned(),
+        versions,
+    }
 }
 
 #[derive(Serialize)]
@@ -194,9 +204,17 @@ fn discovered(version: GroupVersion, entries: &[Entry]) -> Vec<ResourceDiscovery
         let subresources: Vec<SubresourceDiscovery> = siblings
             .iter()
             .filter_map(|entry| entry.subresource.clone())
-            .map(|subresource| SubresourceDiscovery { subresource, response_kind: response_kind(version.list_kind()), verbs: VERBS })
+            .map(|subresource| SubresourceDiscovery {
+                subresource,
+                response_kind: response_kind(version.list_kind()),
+                verbs: VERBS,
+            })
             .collect();
-        let alone = if subresources.is_empty() { resource(first, version.list_kind(), VERBS) } else { resource(first, "", &[]) };
+        let alone = if subresources.is_empty() {
+            resource(first, version.list_kind(), VERBS)
+        } else {
+            resource(first, "", &[])
+        };
         Some(ResourceDiscovery { subresources, ..alone })
     });
     discovered.collect()

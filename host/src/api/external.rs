@@ -34,7 +34,12 @@ struct Value<'sample> {
 }
 
 /// Answers a GET on an external metric. No series is an empty list, not an error.
-pub(super) async fn respond(api: &Api, target: &ExternalTarget, parameters: &Parameters, head: &Parts) -> Result<Response, Status> {
+pub(super) async fn respond(
+    api: &Api,
+    target: &ExternalTarget,
+    parameters: &Parameters,
+    head: &Parts,
+) -> Result<Response, Status> {
     let answer = Answer::negotiate(head)?;
     let query = target.query(parameters)?;
     let asked = Asked {

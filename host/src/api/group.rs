@@ -49,7 +49,9 @@ impl Group {
     /// Its versions, the preferred one first.
     pub fn versions(self) -> &'static [GroupVersion] {
         match self {
-            Self::Custom => &[GroupVersion::Custom(CustomVersion::V1Beta2), GroupVersion::Custom(CustomVersion::V1Beta1)],
+            Self::Custom => {
+                &[GroupVersion::Custom(CustomVersion::V1Beta2), GroupVersion::Custom(CustomVersion::V1Beta1)]
+            }
             Self::External => &[GroupVersion::External],
         }
     }

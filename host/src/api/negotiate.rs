@@ -140,7 +140,8 @@ impl Range {
     fn encoding(&self) -> Option<Encoding> {
         Encoding::ALL.into_iter().find(|encoding| {
             let (kind, subkind) = encoding.media_type();
-            (self.kind == kind && (self.subkind == subkind || self.subkind == "*")) || (self.kind == "*" && self.subkind == "*")
+            (self.kind == kind && (self.subkind == subkind || self.subkind == "*"))
+                || (self.kind == "*" && self.subkind == "*")
         })
     }
 
@@ -164,7 +165,8 @@ fn accepted(headers: &HeaderMap) -> Option<Vec<Range>> {
 /// `isPrettyPrint`: the parameter `pretty`, or else a browser, curl or wget.
 fn for_a_person(head: &Parts) -> bool {
     let query = head.uri.query().unwrap_or_default();
-    let asked = url::form_urlencoded::parse(query.as_bytes()).find(|(name, value)| name == "pretty" && !value.is_empty());
+    let asked =
+        url::form_urlencoded::parse(query.as_bytes()).find(|(name, value)| name == "pretty" && !value.is_empty());
     if let Some((_, value)) = asked {
         return matches!(&*value, "1" | "t" | "T" | "true" | "TRUE" | "True");
     }
@@ -252,7 +254,11 @@ mod tests {
             ("/?pretty=false", "curl/8.5.0", false),
             ("/?pretty=", "curl/8.5.0", true),
         ] {
-            assert_eq!(Answer::negotiate(&head(uri, &[("user-agent", agent)])).unwrap().pretty, expected, "{uri} {agent}");
+            assert_eq!(
+                Answer::negotiate(&head(uri, &[("user-agent", agent)])).unwrap().pretty,
+                expected,
+                "{uri} {agent}"
+            );
         }
         assert!(Answer::negotiate(&accept("application/json;pretty=1")).unwrap().pretty);
     }

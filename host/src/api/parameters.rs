@@ -26,7 +26,9 @@ pub enum BadParameter {
 
 impl Parameters {
     pub(super) fn parse(query: &str) -> Self {
-        let first = |wanted: &str| url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value);
+        let first = |wanted: &str| {
+            url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value)
+        };
         let text = |wanted: &str| first(wanted).unwrap_or_default().into_owned();
         Self {
             watch: first("watch").is_some_and(|value| !matches!(value.to_lowercase().as_str(), "false" | "0")),

@@ -11,7 +11,8 @@ use super::{
     parameters::{BadParameter, Parameters},
 };
 use crate::model::{
-    Attributes, CustomMetric, CustomQuery, ExternalQuery, GroupResource, MetricName, ObjectSelection, ResourceAttributes, Selector,
+    Attributes, CustomMetric, CustomQuery, ExternalQuery, GroupResource, MetricName, ObjectSelection,
+    ResourceAttributes, Selector,
 };
 
 /// The object name that stands for all objects that the label selector selects (`AllObjects` in k8s.io/metrics).
@@ -103,20 +104,24 @@ pub enum PathError {
     #[error("the server could not find the requested resource")]
     NotFound,
     /// A segment that could be authorized as one thing and served as another.
-    #[error("path segment {0:?} is refused: decoded, it must be plain text without `/`, `%` and control characters, and not `.` or `..`")]
+    #[error(
+        "path segment {0:?} is refused: decoded, it must be plain text without `/`, `%` and control characters, and not `.` or `..`"
+    )]
     Segment(String),
     /// What RequestInfo of k8s.io/apiserver takes for a resource without a name.
     #[error("invalid request path")]
     Invalid,
     /// RequestInfo of k8s.io/apiserver takes the name for a subresource of the namespace.
-    #[error("external metric {0:?} can't be served: kube-apiserver takes this path for a subresource of the namespace; rename the metric")]
+    #[error(
+        "external metric {0:?} can't be served: kube-apiserver takes this path for a subresource of the namespace; rename the metric"
+    )]
     Reserved(String),
     /// No namespace has such a name.
     #[error("{0:?} is no namespace's name: it must be a lower-case RFC 1123 label of at most 63 characters")]
     Namespace(String),
 }
 
-/// Understands a request's method and URL.
+/// Understands a request's method and URL. One slash at the end of a path means nothing, as in k8s.io/apiserver.
 pub fn parse(method: &Method, uri: &Uri) -> Result<Target, PathError> {
     let mut segments = decode(uri.path())?;
     let path = format!("/{}", segments.join("/"));
@@ -191,7 +196,11 @@ impl CustomTarget {
             Objects::InNamespace { namespace, .. } => Some(namespace.clone()),
             Objects::InCluster { .. } | Objects::Namespace { .. } => None,
         };
-        let objects = if object == ALL_OBJECTS { ObjectSelection::Selected(selected) } else { ObjectSelection::Named(object.to_owned()) };
+        let objects = if object == ALL_OBJECTS {
+            ObjectSelection::Selected(selected)
+        } else {
+            ObjectSelection::Named(object.to_owned())
+        };
         Ok(CustomQuery { metric: self.metric.clone(), namespace, objects, series })
     }
 
@@ -205,13 +214,22 @@ impl CustomTarget {
         let metric = self.metric.name.as_str().to_owned();
         let resource = self.metric.resource.to_string();
         match &self.objects {
-            Objects::InNamespace { namespace, object } => {
-                ResourceAttributes { namespace: namespace.clone(), resource, subresource: metric, name: object.clone(), ..attributes }
+            Objects::InNamespace { namespace, object } => ResourceAttributes {
+                namespace: namespace.clone(),
+                resource,
+                subresource: metric,
+                name: object.clone(),
+                ..attributes
+            },
+            Objects::InCluster { object } => {
+                ResourceAttributes { resource, subresource: metric, name: object.clone(), ..attributes }
             }
-            Objects::InCluster { object } => ResourceAttributes { resource, subresource: metric, name: object.clone(), ..attributes },
-            Objects::Namespace { name } => {
-                ResourceAttributes { namespace: name.clone(), resource: "metrics".to_owned(), name: metric, ..attributes }
-            }
+            Objects::Namespace { name } => ResourceAttributes {
+                namespace: name.clone(),
+                resource: "metrics".to_owned(),
+                name: metric,
+                ..attributes
+            },
         }
     }
 }
@@ -255,10 +273,12 @@ fn custom(version: CustomVersion, segments: &[&str]) -> Result<CustomTarget, Pat
         }
         ["namespaces", namespace_name, resource, object, metric] => {
             let objects = Objects::InNamespace { namespace: namespace(namespace_name)?, object: object.to_owned() };
-            (objects, group_resource(resource), metric)
+            (objects, group_resource(resource)?, metric)
         }
         ["namespaces", _, _] => return Err(PathError::Invalid),
-        [resource, object, metric] => (Objects::InCluster { object: object.to_owned() }, group_resource(resource), metric),
+        [resource, object, metric] => {
+            (Objects::InCluster { object: object.to_owned() }, group_resource(resource)?, metric)
+        }
         _ => return Err(PathError::NotFound),
     };
     Ok(CustomTarget { version, objects, metric: CustomMetric { resource, name: metric_name(metric)? } })
@@ -273,9 +293,12 @@ fn external(segments: &[&str]) -> Result<ExternalTarget, PathError> {
     Ok(ExternalTarget { namespace: namespace(namespace_name)?, metric: metric_name(metric)? })
 }
 
-fn group_resource(segment: &str) -> GroupResource {
+/// Kinds are looked up by this, in the end at the API server: what can be none is refused before.
+fn group_resource(segment: &str) -> Result<GroupResource, PathError> {
+    let is_legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     match segment.parse() {
-        Ok(resource) => resource,
+        Ok(resource) if segment.bytes().all(is_legal) => Ok(resource),
+        Ok(_) => Err(PathError::NotFound),
         Err(never) => match never {},
     }
 }

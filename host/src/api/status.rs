@@ -25,7 +25,7 @@ pub struct Status {
     code: StatusCode,
     reason: &'static str,
     message: String,
-    details: Option<Details>,
+    details: Option<Box<Details>>,
 }
 
 /// What was asked for, for the texts of `NewMetricNotFoundError` and its two companions.
@@ -90,9 +90,15 @@ impl Status {
     /// The answer to who can't be told apart from an impostor. The cause is for the log alone.
     pub fn of_authentication(error: &AuthError) -> Self {
         match error {
-            AuthError::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned()),
-            AuthError::Forbidden { reason } => Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {}", one_line(reason))),
-            AuthError::Unavailable(cause) => Self::internal(&format!("the request could not be authenticated: {cause}")),
+            AuthError::Unauthenticated(_) => {
+                Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned())
+            }
+            AuthError::Forbidden { reason } => {
+                Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {}", one_line(reason)))
+            }
+            AuthError::Unavailable(cause) => {
+                Self::internal(&format!("the request could not be authenticated: {cause}"))
+            }
         }
     }
 
@@ -112,7 +118,9 @@ impl Status {
             Reason::MetricNotFound => Self::metric_not_found(asked),
             Reason::ObjectNotFound => Self::object_not_found(asked),
             Reason::BadRequest => Self::bad_request(message()),
-            Reason::RateLimited | Reason::Overloaded => Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message()),
+            Reason::RateLimited | Reason::Overloaded => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message())
+            }
             Reason::Unavailable | Reason::Unauthorized | Reason::Loading => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message())
             }
@@ -124,7 +132,11 @@ impl Status {
     /// `NewMetricNotFoundError`: nothing serves the metric.
     pub(super) fn metric_not_found(asked: &Asked<'_>) -> Self {
         let Asked { resource, metric, .. } = asked;
-        Self::new(StatusCode::NOT_FOUND, "NotFound", format!("the server could not find the metric {metric} for {resource}"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            format!("the server could not find the metric {metric} for {resource}"),
+        )
     }
 
     /// The kind's objects are not where the path looks for them; `where_they_are` says where.
@@ -156,15 +168,20 @@ impl Status {
             "MethodNotAllowed",
             format!("{action} is not supported on resources of kind {:?}", resource.to_string()),
         );
-        status.details = Some(Details { group: resource.group.clone(), kind: resource.name.clone(), ..Details::default() });
+        status.details = Some(Box::new(Details {
+            group: resource.group.clone(),
+            kind: resource.name.clone(),
+            ..Details::default()
+        }));
         status
     }
 
     /// `NewInternalError`.
     fn internal(cause: &str) -> Self {
         let cause = one_line(cause);
-        let mut status = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {cause}"));
-        status.details = Some(Details { causes: vec![Cause { message: cause }], ..Details::default() });
+        let mut status =
+            Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {cause}"));
+        status.details = Some(Box::new(Details { causes: vec![Cause { message: cause }], ..Details::default() }));
         status
     }
 
@@ -172,13 +189,14 @@ impl Status {
     fn forbidden(user: &str, attributes: &Attributes, reason: &str) -> Self {
         let (message, details) = match attributes {
             Attributes::Resource(resource) => forbidden_resource(user, resource),
-            Attributes::NonResource { path, verb } => {
-                (format!("forbidden: {}", escape_html(&format!("User {user:?} cannot {verb} path {path:?}"))), Details::default())
-            }
+            Attributes::NonResource { path, verb } => (
+                format!("forbidden: {}", escape_html(&format!("User {user:?} cannot {verb} path {path:?}"))),
+                Details::default(),
+            ),
         };
         let message = if reason.is_empty() { message } else { format!("{message}: {}", one_line(reason)) };
         let mut status = Self::new(StatusCode::FORBIDDEN, "Forbidden", message);
-        status.details = Some(details);
+        status.details = Some(Box::new(details));
         status
     }
 
@@ -210,7 +228,7 @@ impl Status {
             status: "Failure",
             message,
             reason,
-            details: details.as_ref(),
+            details: details.as_deref(),
             code: code.as_u16(),
         };
         let mut response = answer.write(*code, &wire);
@@ -245,7 +263,11 @@ impl From<NotAcceptable> for Status {
 fn forbidden_resource(user: &str, attributes: &ResourceAttributes) -> (String, Details) {
     let ResourceAttributes { verb, group, namespace, resource, subresource, name, .. } = attributes;
     let path = if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
-    let place = if namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace {namespace:?}") };
+    let place = if namespace.is_empty() {
+        "at the cluster scope".to_owned()
+    } else {
+        format!("in the namespace {namespace:?}")
+    };
     let what = escape_html(&format!("User {user:?} cannot {verb} resource {path:?} in API group {group:?} {place}"));
     let subject = if name.is_empty() { format!("{resource}.{group}") } else { format!("{resource}.{group} {name:?}") };
     let details = Details { name: name.clone(), group: group.clone(), kind: resource.clone(), causes: Vec::new() };
@@ -261,14 +283,20 @@ fn escape_html(text: &str) -> String {
 fn one_line(text: &str) -> String {
     let printable = |character: char| matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1;
     let mut line = String::new();
-    for word in text.split(|character: char| character.is_whitespace() || !printable(character)).filter(|word| !word.is_empty()) {
+    for word in
+        text.split(|character: char| character.is_whitespace() || !printable(character)).filter(|word| !word.is_empty())
+    {
         if !line.is_empty() {
             line.push(' ');
         }
         line.push_str(word);
     }
     if line.len() > MAX_MESSAGE {
-        let cut = line.char_indices().map(|(position, _)| position).take_while(|position| *position <= MAX_MESSAGE - 3).last();
+        let cut = line
+            .char_indices()
+            .map(|(position, _)| position)
+            .take_while(|position| *position <= MAX_MESSAGE - 3)
+            .last();
         line.truncate(cut.unwrap_or_default());
         line.push_str("...");
     }

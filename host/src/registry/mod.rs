@@ -18,7 +18,8 @@ pub use overview::{Claimed, Conflict};
 pub use snapshot::Snapshot;
 
 use crate::model::{
-    Catalog, Claims, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed, PluginId, Provider, Reason,
+    Catalog, Claims, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed, PluginId, Provider,
+    Reason,
 };
 
 /// A plugin as the registry knows it.

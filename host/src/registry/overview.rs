@@ -52,7 +52,9 @@ pub(super) fn catalog(snapshot: &Snapshot) -> Catalog {
     let mut catalog = Catalog::default();
     for plugin in snapshot.plugins.values().filter(|plugin| !plugin.is_tenant()) {
         let Some(listed) = plugin.listed() else { continue };
-        catalog.custom.extend(listed.custom.iter().filter(|metric| is_asked(&snapshot.custom, *metric, plugin)).cloned());
+        catalog
+            .custom
+            .extend(listed.custom.iter().filter(|metric| is_asked(&snapshot.custom, *metric, plugin)).cloned());
         let is_shown = |name: &&MetricName| {
             let folded = name.folded();
             plugin.spelling(&folded) == Some(*name) && is_asked(&snapshot.external, &folded, plugin)
@@ -77,7 +79,8 @@ fn is_asked<N: Name>(table: &Table<N>, name: &N, plugin: &Arc<Plugin>) -> bool {
 }
 
 pub(super) fn conflicts(snapshot: &Snapshot) -> Vec<Conflict> {
-    let mut conflicts: Vec<Conflict> = snapshot.plugins.values().flat_map(|plugin| conflicts_of(snapshot, plugin)).collect();
+    let mut conflicts: Vec<Conflict> =
+        snapshot.plugins.values().flat_map(|plugin| conflicts_of(snapshot, plugin)).collect();
     conflicts.sort();
     conflicts
 }
@@ -85,7 +88,8 @@ pub(super) fn conflicts(snapshot: &Snapshot) -> Vec<Conflict> {
 /// What `plugin` loses of what it names: its claims, and what it lists. A name that an exact claim takes out of a pattern is no
 /// conflict, unless the plugin of that pattern lists it.
 pub(super) fn conflicts_of(snapshot: &Snapshot, plugin: &Plugin) -> Vec<Conflict> {
-    let (custom, external) = plugin.listed().map(|listed| (listed.custom.as_slice(), listed.external.as_slice())).unwrap_or_default();
+    let (custom, external) =
+        plugin.listed().map(|listed| (listed.custom.as_slice(), listed.external.as_slice())).unwrap_or_default();
     let mut external_places = plugin.external_places();
     external_places.extend(external.iter().map(|name| Place::Exact(name.folded())));
     let mut custom_places = plugin.custom_places();
@@ -126,7 +130,9 @@ fn losses<N: Name>(table: &Table<N>, places: Vec<Place<N>>, plugin: &Plugin) -> 
         };
         // A name that it lists and does not claim is not lost.
         let own = first_of(rivals.iter().copied().filter(is_own))?;
-        rivals.retain(|claim| !is_own(claim) && claim.precedence() < own.precedence() && claim.plugin.scope().overlaps(plugin.scope()));
+        rivals.retain(|claim| {
+            !is_own(claim) && claim.precedence() < own.precedence() && claim.plugin.scope().overlaps(plugin.scope())
+        });
         let winner = first_of(rivals.into_iter())?.plugin.id().clone();
         Some((place, winner))
     });

@@ -92,13 +92,18 @@ impl Plugin {
                 });
                 claimed.collect()
             }
-            None => self.listed().map(|listed| listed.custom.iter().cloned().map(Place::Exact).collect()).unwrap_or_default(),
+            None => self
+                .listed()
+                .map(|listed| listed.custom.iter().cloned().map(Place::Exact).collect())
+                .unwrap_or_default(),
         }
     }
 
     /// Whether both are the same but for the code behind them, so that no overview changes.
     pub(super) fn looks_like(&self, other: &Self) -> bool {
-        self.listed() == other.listed() && self.entry.claims == other.entry.claims && self.entry.own_namespace == other.entry.own_namespace
+        self.listed() == other.listed()
+            && self.entry.claims == other.entry.claims
+            && self.entry.own_namespace == other.entry.own_namespace
     }
 }
 

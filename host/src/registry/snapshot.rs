@@ -55,7 +55,9 @@ impl Snapshot {
     pub(super) fn custom_owner(&self, query: &CustomQuery) -> Option<Arc<Plugin>> {
         let namespace = match (&query.namespace, &query.objects) {
             // A Namespace is in no namespace, but a metric of it is its own namespace's affair.
-            (None, ObjectSelection::Named(object)) if query.metric.resource == GroupResource::core("namespaces") => Some(object),
+            (None, ObjectSelection::Named(object)) if query.metric.resource == GroupResource::core("namespaces") => {
+                Some(object)
+            }
             (namespace, _) => namespace.as_ref(),
         };
         self.custom.owner(&query.metric, namespace.map(String::as_str)).cloned()

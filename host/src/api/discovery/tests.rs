@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::model::{
-    CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, GroupResource, Kind, MetricName, Reason,
+    CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, GroupResource, Kind,
+    MetricName, Reason,
 };
 
 struct Cluster {
@@ -65,16 +66,22 @@ fn names(documents: &Documents, cluster: &Cluster, version: GroupVersion) -> Vec
     let bytes = futures::executor::block_on(axum::body::to_bytes(response.into_body(), usize::MAX)).unwrap();
     let list: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     let resources = list["resources"].as_array().unwrap();
-    resources.iter().map(|entry| (entry["name"].as_str().unwrap().to_owned(), entry["namespaced"].as_bool().unwrap())).collect()
+    resources
+        .iter()
+        .map(|entry| (entry["name"].as_str().unwrap().to_owned(), entry["namespaced"].as_bool().unwrap()))
+        .collect()
 }
 
 const CUSTOM: GroupVersion = GroupVersion::Custom(crate::api::CustomVersion::V1Beta2);
 
 #[test]
 fn kinds_that_are_not_known_are_left_out_until_they_are() {
-    let cluster = cluster(&["pods/qps", "nodes/load", "widgets.example.com/size"], &[], &[("pods", true), ("nodes", false)]);
+    let cluster =
+        cluster(&["pods/qps", "nodes/load", "widgets.example.com/size"], &[], &[("pods", true), ("nodes", false)]);
     let documents = Documents::default();
-    let shown = |names: &[(&str, bool)]| names.iter().map(|(name, namespaced)| ((*name).to_owned(), *namespaced)).collect::<Vec<_>>();
+    let shown = |names: &[(&str, bool)]| {
+        names.iter().map(|(name, namespaced)| ((*name).to_owned(), *namespaced)).collect::<Vec<_>>()
+    };
     assert_eq!(names(&documents, &cluster, CUSTOM), shown(&[("nodes/load", false), ("pods/qps", true)]));
 
     // The kind alone changes nothing: documents are prepared again when the revision says so.

@@ -113,7 +113,11 @@ fn failures_have_codes_and_name_their_plugin() {
         let mut error = FetchError::new(reason, "it broke").of(&plugin);
         error.retry_after = Some(Duration::from_secs(30));
         let body = body(&Status::of_fetch(&error, &asked));
-        assert_eq!((&body["code"], &body["reason"], &body["message"]), (&code.into(), &word.into(), &message.into()), "{reason:?}");
+        assert_eq!(
+            (&body["code"], &body["reason"], &body["message"]),
+            (&code.into(), &word.into(), &message.into()),
+            "{reason:?}"
+        );
         assert_eq!(body["details"]["retryAfterSeconds"], serde_json::Value::Null);
     }
 }

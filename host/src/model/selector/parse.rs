@@ -17,7 +17,9 @@ pub(super) fn requirements(text: &str) -> Result<Vec<Requirement>, InvalidSelect
         return refuse(format!("found '{}', expected: !, identifier, or 'end of string'", parser.peek().literal()));
     }
     loop {
-        let requirement = parser.requirement().map_err(|InvalidSelector(cause)| InvalidSelector(format!("unable to parse requirement: {cause}")))?;
+        let requirement = parser
+            .requirement()
+            .map_err(|InvalidSelector(cause)| InvalidSelector(format!("unable to parse requirement: {cause}")))?;
         requirements.push(requirement);
         match parser.next() {
             Token::End => return Ok(requirements),
@@ -62,7 +64,8 @@ struct Lexer<'text> {
 impl<'text> Lexer<'text> {
     fn next(&mut self) -> Token<'text> {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
-        let symbol = ["==", "!=", "=", "!", "(", ")", ",", ">", "<"].iter().find(|symbol| self.rest.starts_with(**symbol));
+        let symbol =
+            ["==", "!=", "=", "!", "(", ")", ",", ">", "<"].iter().find(|symbol| self.rest.starts_with(**symbol));
         let length = match symbol {
             Some(symbol) => symbol.len(),
             None => self.rest.find(|character: char| "=!(),>< \t\r\n".contains(character)).unwrap_or(self.rest.len()),

@@ -14,7 +14,9 @@ fn texts_mean_what_they_mean_to_go() {
         match (Selector::parse(text), row.get("error"), row.get("printed")) {
             (Err(error), Some(expected), None) => assert_eq!(error.0, expected.as_str().unwrap(), "{text:?}"),
             // Go keeps the spelling, this selector does not: both must mean the same.
-            (Ok(selector), None, Some(printed)) => assert_eq!(Ok(selector), Selector::parse(printed.as_str().unwrap()), "{text:?}"),
+            (Ok(selector), None, Some(printed)) => {
+                assert_eq!(Ok(selector), Selector::parse(printed.as_str().unwrap()), "{text:?}");
+            }
             (outcome, ..) => panic!("{text:?}: {outcome:?}, Go says {row:?}"),
         }
     }
@@ -104,7 +106,10 @@ fn any_requirement() -> impl Strategy<Value = Requirement> {
     let shape = prop_oneof![
         (prop_oneof![Just(Operator::In), Just(Operator::NotIn)], prop::collection::vec(value, 1..4)),
         (prop_oneof![Just(Operator::Exists), Just(Operator::DoesNotExist)], Just(Vec::new())),
-        (prop_oneof![Just(Operator::GreaterThan), Just(Operator::LessThan)], any::<u32>().prop_map(|bound| vec![bound.to_string()])),
+        (
+            prop_oneof![Just(Operator::GreaterThan), Just(Operator::LessThan)],
+            any::<u32>().prop_map(|bound| vec![bound.to_string()])
+        ),
     ];
     (key, shape).prop_map(|(key, (operator, values))| Requirement { key, operator, values })
 }

@@ -20,7 +20,11 @@ const MAX_SUBDOMAIN: usize = 253;
 /// `validateLabelKey`. Its path is Go's nil path, which prints as `<nil>`.
 pub(super) fn key(key: &str) -> Result<(), InvalidSelector> {
     let faults = key_faults(key);
-    if faults.is_empty() { Ok(()) } else { Err(InvalidSelector(format!("<nil>: Invalid value: {key:?}: {}", faults.join("; ")))) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(InvalidSelector(format!("<nil>: Invalid value: {key:?}: {}", faults.join("; "))))
+    }
 }
 
 /// `NewRequirement`: every fault of the key, of the number of values and of each value.
@@ -33,8 +37,12 @@ pub(super) fn requirement(requirement: &Requirement) -> Result<(), InvalidSelect
     }
     let count_rule = match operator {
         Operator::In | Operator::NotIn if values.is_empty() => "for 'in', 'notin' operators, values set can't be empty",
-        Operator::Exists | Operator::DoesNotExist if !values.is_empty() => "values set must be empty for exists and does not exist",
-        Operator::GreaterThan | Operator::LessThan if values.len() != 1 => "for 'Gt', 'Lt' operators, exactly one value is required",
+        Operator::Exists | Operator::DoesNotExist if !values.is_empty() => {
+            "values set must be empty for exists and does not exist"
+        }
+        Operator::GreaterThan | Operator::LessThan if values.len() != 1 => {
+            "for 'Gt', 'Lt' operators, exactly one value is required"
+        }
         _ => "",
     };
     if !count_rule.is_empty() {
@@ -42,7 +50,9 @@ pub(super) fn requirement(requirement: &Requirement) -> Result<(), InvalidSelect
     }
     if matches!(operator, Operator::GreaterThan | Operator::LessThan) {
         for (position, value) in values.iter().enumerate().filter(|(_, value)| value.parse::<i64>().is_err()) {
-            faults.push(format!("values[{position}]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"));
+            faults.push(format!(
+                "values[{position}]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
+            ));
         }
     }
     for (position, value) in values.iter().enumerate() {
@@ -75,7 +85,11 @@ fn key_faults(key: &str) -> Vec<String> {
             }
             *name
         }
-        _ => return vec![format!("a valid label key {NAME_RULE} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')")],
+        _ => {
+            return vec![format!(
+                "a valid label key {NAME_RULE} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            )];
+        }
     };
     if name.is_empty() {
         faults.push("name part must be non-empty".to_owned());
