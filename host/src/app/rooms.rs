@@ -95,6 +95,7 @@ impl Rooms {
         &self,
         config: &Config,
         registry: registry::Writer,
+        board: Arc<reload::Board>,
         metrics: Arc<Metrics>,
         stopping: CancellationToken,
     ) -> reload::Shared {
@@ -111,6 +112,8 @@ impl Rooms {
             kinds: self.kinds.clone(),
             grants,
             own_namespace: config.namespace.clone(),
+            board,
+            changes: tokio::sync::watch::Sender::default(),
             metrics,
             stopping,
         }
