@@ -1,6 +1,7 @@
 //! The project's own commands, the same for people and for CI: `cargo xtask COMMAND`. Each command is a module with a
 //! `run`; this file only chooses one and never does work itself.
 
+mod bench;
 mod check;
 mod control_plane;
 mod e2e;
@@ -19,6 +20,7 @@ Usage: cargo xtask COMMAND [OPTIONS]
 Commands:
   e2e      run the end-to-end suite against a real control plane, two replicas of the adapter and real plugins
   check    formatting, lints, documentation, dependency policy and manifests, as CI checks them
+  bench    time to ready, memory and CPU per request of a release build, on a real control plane
   deny     the dependency policy alone, by cargo-deny where it is installed
   control-plane build|up
            build a Kubernetes control plane for this machine, or start one
@@ -47,6 +49,7 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<()> {
     };
     match command.as_str() {
         "e2e" => e2e::run(options),
+        "bench" => bench::run(options),
         "check" => check::run(options),
         "deny" => check::deny(options),
         "control-plane" => control_plane::run(options),
