@@ -1,6 +1,8 @@
 //! A real runtime for tests, and the guests that `cargo xtask guests` builds. One runtime serves all tests of a file: it reserves
 //! address space for each of its instances, and the guests' code is compiled once.
 
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
 use std::{
     io,
     path::PathBuf,
