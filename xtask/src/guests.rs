@@ -43,7 +43,7 @@ fn test(root: &Path) -> Result<()> {
 
 fn build(root: &Path, workspace: &str, kind: &str) -> Result<()> {
     println!("building {workspace} for {}", toolchain::TARGET);
-    shell::run(toolchain::cargo_build(root, &root.join(workspace).join("Cargo.toml"))?.arg("--quiet"))?;
+    shell::run(&mut toolchain::cargo_build(root, &root.join(workspace).join("Cargo.toml"))?)?;
     let mut folders: Vec<_> = fs::read_dir(root.join(workspace))?.collect::<Result<_, _>>()?;
     folders.sort_by_key(fs::DirEntry::file_name);
     for folder in folders.iter().filter(|folder| folder.path().join("Cargo.toml").is_file()) {
