@@ -86,11 +86,13 @@ pub struct Plugin {
     metrics: Arc<Metrics>,
     /// What was wrong with the last list.
     complaints: Mutex<Vec<String>>,
+    /// As long as it lives the compiler gives it to plugins of the same bytes.
+    _code: Arc<Code>,
 }
 
 impl Runtime {
     /// Joins code with settings. No guest code runs yet.
-    pub fn load(&self, code: &Code, settings: PluginSettings) -> Result<Plugin, LoadError> {
+    pub fn load(&self, code: &Arc<Code>, settings: PluginSettings) -> Result<Plugin, LoadError> {
         let PluginSettings { id, config, http, limits } = settings;
         let instance = self.linkers.link(&code.component).map_err(|error| LoadError::Link(format!("{error:#}")))?;
         let exports = InstancePre::exports(&instance);
@@ -107,7 +109,13 @@ impl Runtime {
             kinds: self.kinds.clone(),
         };
         let caller = Caller::new(Arc::new(reach), instance, limits, self.engines.clone(), self.guests.clone());
-        Ok(Plugin { caller: Arc::new(caller), exports, metrics: self.metrics.clone(), complaints: Mutex::default() })
+        Ok(Plugin {
+            caller: Arc::new(caller),
+            exports,
+            metrics: self.metrics.clone(),
+            complaints: Mutex::default(),
+            _code: code.clone(),
+        })
     }
 }
 

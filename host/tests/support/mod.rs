@@ -23,7 +23,6 @@ use wasm_metrics_adapter::{
 pub(crate) struct World {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) egress: Arc<egress::Shared>,
-    pub(crate) objects: Arc<FixedObjects>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -41,9 +40,8 @@ pub(crate) async fn world() -> &'static World {
             let egress =
                 egress::Shared::new(egress::TrustRoots::none(), Arc::new(egress::SystemResolver), addresses).unwrap();
             World {
-                runtime: Runtime::new(compiler, guests(), objects.clone(), objects.clone(), metrics.clone()).unwrap(),
+                runtime: Runtime::new(compiler, guests(), objects.clone(), objects, metrics.clone()).unwrap(),
                 egress: Arc::new(egress),
-                objects,
                 metrics,
             }
         })
