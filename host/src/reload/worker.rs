@@ -6,7 +6,7 @@ use tokio::{sync::watch, time::Instant};
 use tracing::{info, warn};
 
 use super::{
-    Shared,
+    Shared, Standing,
     inbox::Inbox,
     outcome::{LoadFailure, Outcome, Told},
 };
@@ -17,7 +17,7 @@ use crate::{
     model::{Claims, Generation, Listed, PluginId},
     registry::{Entry, State},
     runtime::{Limits, Plugin, PluginSettings, Validation},
-    source::{Dependency, RawPlugin},
+    source::{Dependency, RawPlugin, Report},
     telemetry::{LoadLabels, PluginLabels},
 };
 
@@ -25,6 +25,9 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(5);
 /// The longest wait: what it lacks may come without an event.
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
+
+/// From a change of the registry to the look at who answers what: at a start, many plugins load at once.
+const CONFLICTS_SETTLE: Duration = Duration::from_secs(1);
 
 /// Owns what is known of one plugin.
 pub(super) struct Worker {
@@ -39,6 +42,9 @@ pub(super) struct Worker {
     serving: Option<Serving>,
     generation: Generation,
     told: Told,
+    /// What others answer in this plugin's stead, as its owner was told.
+    conflicts: Vec<String>,
+    conflict_check: Option<Instant>,
     retry: Option<(Instant, Duration)>,
 }
 
@@ -64,6 +70,8 @@ impl Worker {
             serving: None,
             generation: Generation(0),
             told: Told::default(),
+            conflicts: Vec::new(),
+            conflict_check: None,
             retry: None,
         }
     }
@@ -71,12 +79,14 @@ impl Worker {
     /// Works until the plugin is gone or the process stops.
     pub(super) async fn run(mut self) {
         let (shared, inbox) = (self.shared.clone(), self.inbox.clone());
+        let mut changes = shared.changes.subscribe();
         loop {
             tokio::select! {
                 () = shared.stopping.cancelled() => return,
                 pending = inbox.take() => {
                     if pending.closed {
                         self.withdraw();
+                        self.shared.board.forget(&self.id);
                         return;
                     }
                     let touched = self.dependencies.iter().any(|dependency| pending.touched.contains(dependency));
@@ -85,6 +95,10 @@ impl Worker {
                         self.load().await;
                     }
                 }
+                _ = changes.changed() => {
+                    self.conflict_check.get_or_insert_with(|| Instant::now() + CONFLICTS_SETTLE);
+                }
+                () = until(self.conflict_check) => self.look_for_conflicts().await,
                 () = until(self.retry.map(|(at, _)| at)) => self.load().await,
                 () = until(self.serving.as_ref().map(|serving| serving.next_list)) => self.relist().await,
             }
@@ -222,15 +236,39 @@ impl Worker {
     fn enter(&self, claims: Claims, state: State) {
         let own_namespace = self.id.namespace == self.shared.own_namespace;
         self.shared.registry().put(Entry { id: self.id.clone(), own_namespace, claims, state });
+        self.shared.changed();
     }
 
     fn withdraw(&mut self) {
         self.serving = None;
         self.retry = None;
         self.shared.registry().remove(&self.id);
+        self.shared.changed();
         self.shared.runtime.forget(&self.id);
         self.shared.metrics.forget(&self.id.to_string());
         info!(plugin = %self.id, "withdrawn");
+    }
+
+    /// Tells the owner which of the plugin's metrics another one answers; once for each change.
+    async fn look_for_conflicts(&mut self) {
+        self.conflict_check = None;
+        let snapshot = self.shared.registry().snapshot();
+        let conflicts = snapshot.conflicts_of(&self.id);
+        let conflicts: Vec<String> = conflicts
+            .iter()
+            .map(|conflict| format!("{} is answered by {}", conflict.claimed, conflict.winner))
+            .collect();
+        if conflicts == self.conflicts {
+            return;
+        }
+        self.conflicts.clone_from(&conflicts);
+        self.shared.board.note_conflicts(&self.id, conflicts.clone());
+        let (Some(raw), false) = (&self.raw, conflicts.is_empty()) else { return };
+        let listed = conflicts.join(", ");
+        let message = format!("{listed}; claim other names in serves, or settle the order with serves.priority");
+        warn!(plugin = %self.id, "conflict: {message}");
+        let (id, uid, version) = (self.id.clone(), raw.uid.clone(), raw.version.clone());
+        self.shared.reporter.report(Report { id, uid, version, good: false, reason: "Conflict", message }).await;
     }
 
     async fn tell(&mut self, raw: &RawPlugin, outcome: &Outcome) {
@@ -249,6 +287,14 @@ impl Worker {
                 warn!(plugin = %self.id, version = %raw.version, outcome = other.label(), "{}", other.words(self.serving.is_some()).2);
             }
         }
+        let standing = Standing {
+            outcome: outcome.label(),
+            message: outcome.words(self.serving.is_some()).2,
+            serving: self.serving.is_some(),
+            version: raw.version.clone(),
+            ..Standing::default()
+        };
+        self.shared.board.note(&self.id, self.generation, standing);
         if let Some(report) = self.told.report(outcome, self.serving.is_some(), raw) {
             self.shared.reporter.report(report).await;
         }

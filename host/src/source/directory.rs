@@ -49,7 +49,13 @@ impl DirectorySource {
     /// Will watch `path`; nothing is read yet. What doesn't say a namespace is of `namespace`.
     pub fn new(path: impl Into<PathBuf>, namespace: impl Into<String>) -> Self {
         let namespace = namespace.into();
-        Self { files: Files::new(path.into()), namespace, groups: BTreeMap::new(), shared: Arc::default(), synced: false }
+        Self {
+            files: Files::new(path.into()),
+            namespace,
+            groups: BTreeMap::new(),
+            shared: Arc::default(),
+            synced: false,
+        }
     }
 
     /// Reads what the folder's manifests name.
