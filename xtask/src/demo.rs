@@ -189,7 +189,7 @@ fn wait<T>(mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
 
 /// Prints the answer, which must be one sample of this value.
 fn expect(answer: &curl::Answer, value: &str) -> Result<()> {
-    println!("  {}", answer.body);
+    println!("  {}", answer.items());
     let found = answer.value()?;
     ensure!(found == value, "wrong answer: the value should be {value}");
     Ok(())

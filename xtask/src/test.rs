@@ -40,7 +40,7 @@ pub(crate) fn run(options: &[String]) -> Result<()> {
         "documentation",
         tests(shell::cargo().args(["test", "--workspace", "--doc", "--no-fail-fast"]).current_dir(&root)),
     );
-    sum.add("the plugins, natively", tests(&mut plugins(&root)));
+    sum.add("the plugins, natively", tests(&mut guests::tests()));
     println!("\n== the WIT package");
     sum.add("the WIT package", wit::run(&[]).map(|()| Counts { passed: 1, failed: 0 }));
     println!("\nall tests but the end-to-end suite, in {} s:", began.elapsed().as_secs());
@@ -59,14 +59,6 @@ fn workspace(root: &Path) -> Result<Command> {
         command.args(["--test", &test]);
     }
     Ok(command)
-}
-
-/// A workspace of their own, in the same target directory: they share the SDK's dependencies.
-fn plugins(root: &Path) -> Command {
-    let mut command = shell::cargo();
-    command.args(["test", "--workspace", "--no-fail-fast", "--manifest-path"]).arg(root.join("plugins/Cargo.toml"));
-    command.arg("--target-dir").arg(shell::target_directory());
-    command
 }
 
 /// All integration tests of the workspace, by name, but the end-to-end suite.

@@ -40,6 +40,7 @@ impl Adapter {
             .args(["--pdeathsig", "KILL"])
             .arg(program)
             .args(arguments)
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

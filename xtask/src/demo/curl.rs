@@ -50,6 +50,14 @@ impl Answer {
         serde_json::from_str(&self.body).with_context(|| format!("wrong answer, no JSON: {}", self.body))
     }
 
+    /// The samples as they were sent, on one line; the whole body if there are none.
+    pub(super) fn items(&self) -> String {
+        let line = self.body.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        line.find("\"items\"")
+            .and_then(|start| line.get(start..))
+            .map_or(line.clone(), |items| format!("{{ ... {items}"))
+    }
+
     /// The value of its only sample.
     pub(super) fn value(&self) -> Result<String> {
         let json = self.json()?;
