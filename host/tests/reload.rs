@@ -257,8 +257,7 @@ async fn a_call_under_way_ends_on_the_version_that_it_began_with() {
     });
     tokio::spawn(async move { axum::serve(listener, router).await });
     let old = format!("behaviour: imports, url: '{origin}', metrics: depth");
-    // The ceiling of the timeout: the swap below has to happen within it.
-    stage.load(plugin("queue", &old, &format!("egress: ['{origin}']\nlimits: {{ timeout: 5s }}"))).await;
+    stage.load(plugin("queue", &old, &format!("egress: ['{origin}']"))).await;
     let (under_way, swapped) = tokio::join!(stage.ask("depth"), async {
         arrived.acquire().await.unwrap().forget();
         stage.put(plugin("queue", "value: '9', metrics: depth", "")).await;
