@@ -53,12 +53,13 @@ impl Kubectl {
         Ok(printed.stdout)
     }
 
-    /// `kubectl apply -f -` of a manifest.
+    /// `kubectl apply --server-side -f -` of a manifest: a client-side one writes the whole object into an annotation once
+    /// more, and there it may have 256 KiB.
     ///
     /// # Errors
     /// Fails with its standard error when it does.
     pub async fn apply(&self, manifest: &str) -> Result<String> {
-        let printed = self.feed(&["apply", "-f", "-"], manifest).await?;
+        let printed = self.feed(&["apply", "--server-side", "-f", "-"], manifest).await?;
         ensure!(printed.success, "`kubectl apply` failed: {}\nof:\n{manifest}", printed.stderr);
         Ok(printed.stdout)
     }

@@ -3,7 +3,7 @@
 //! Reading order: [`programs`] says where everything comes from, [`control_plane`] starts etcd, kube-apiserver and
 //! kube-controller-manager with keys of [`certificates`], [`kubelet`] stands in for the nodes that are not there,
 //! [`adapter`] runs replicas behind [`balancer`], [`installation`] applies `deploy/` as a person would, and [`kubectl`],
-//! [`requests`], [`plugins`] and [`eventually`] are what the tests speak through.
+//! [`requests`], [`load`], [`plugins`] and [`eventually`] are what the tests speak through.
 //!
 //! Never imports the adapter's crates: it sees what a user sees. Never leaves a process behind: each child asks the
 //! kernel to be killed when its parent dies. Never listens on, or dials, anything but loopback.
@@ -16,6 +16,7 @@ pub mod eventually;
 pub mod installation;
 pub mod kubectl;
 pub mod kubelet;
+pub mod load;
 pub mod plugins;
 pub mod process;
 pub mod programs;

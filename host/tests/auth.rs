@@ -258,6 +258,7 @@ async fn connect(
         }
     };
     let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
 }
 
@@ -458,6 +459,8 @@ async fn a_front_proxy_names_whom_it_names() {
     let anonymous =
         world.ask(Some(&proxy), b"X-Remote-User: system:anonymous\r\nX-Remote-Group: system:unauthenticated\r\n").await;
     Anonymous.check("a stranger behind the proxy", &anonymous);
+    let bare = world.ask(Some(&proxy), b"X-Remote-User: system:anonymous\r\n").await.body;
+    assert_eq!(bare["groups"], json!([]), "a stranger is not authenticated, whoever says so");
     assert_eq!(world.reviews.asked.load(Ordering::SeqCst), 2, "one review for each token");
 }
 

@@ -62,6 +62,20 @@ async fn an_update_is_swapped_whole() {
 }
 
 #[tokio::test]
+async fn who_claims_what_another_answers_is_told_so() {
+    let mut stage = Stage::new().await;
+    stage.load(plugin("queue", "value: '1', metrics: depth", "")).await;
+    stage.load(plugin("rival", "value: '2', metrics: depth", "")).await;
+    let report = stage.report().await;
+    assert_eq!((report.id, report.reason, report.good), (id("rival"), "Conflict", false));
+    assert!(report.message.contains("external depth is answered by plugins/queue"), "{}", report.message);
+    assert_eq!(stage.ask("depth").await.unwrap(), "1", "the order is that of the names");
+    stage.send(Event::Remove(id("queue"))).await;
+    stage.until("depth", is("2")).await;
+    assert!(stage.is_silent(), "no news is good news");
+}
+
+#[tokio::test]
 async fn a_bad_update_changes_nothing_and_is_told_once() {
     let mut stage = Stage::new().await;
     let good = || plugin("queue", "value: '7', metrics: depth", "");

@@ -1,7 +1,7 @@
 //! What kubectl and the aggregator see of the adapter's API groups.
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{installation::API_SERVICES, requests};
+use e2e::{eventually::eventually, installation::API_SERVICES, requests};
 use serde_json::{Value, json};
 
 use crate::world::{CUSTOM, CUSTOM_OLD, EXTERNAL, PATIENCE, World, ensure_words, text};
@@ -68,7 +68,7 @@ async fn ensure_listed(world: &World, root: &str, resource: &Value) -> Result<()
 pub(crate) async fn api_resources_shows_external_metrics(world: &mut World) -> Result<()> {
     // kube-apiserver takes a new aggregated list at most once a minute.
     let within = PATIENCE * 3;
-    e2e::eventually::eventually("kubectl api-resources shows the metric", within, async || {
+    eventually("kubectl api-resources shows the metric", within, async || {
         let arguments = ["api-resources", "--api-group=external.metrics.k8s.io", "--cached=false", "--no-headers"];
         let table = world.kubectl.run(&arguments).await?;
         let row =
@@ -78,11 +78,14 @@ pub(crate) async fn api_resources_shows_external_metrics(world: &mut World) -> R
     .await?;
     // The aggregated list as a whole: custom metrics are subresources of what they describe.
     let accept = [("Accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")];
-    let groups = requests::get_with(&world.admin, "/apis", &accept).await?.json()?;
-    let items = groups["items"].as_array().context("there are no groups")?;
-    let custom =
-        items.iter().find(|group| group["metadata"]["name"] == "custom.metrics.k8s.io").context("no custom group")?;
-    ensure_words(&custom.to_string(), &[r#""subresource":"seen_requests""#, r#""freshness":"Current""#])
+    eventually("the aggregated list shows the custom metric", within, async || {
+        let groups = requests::get_with(&world.admin, "/apis", &accept).await?.json()?;
+        let items = groups["items"].as_array().context("there are no groups")?;
+        let custom = items.iter().find(|group| group["metadata"]["name"] == "custom.metrics.k8s.io");
+        let custom = custom.context("the custom group is not there")?.to_string();
+        ensure_words(&custom, &[r#""subresource":"seen_requests""#, r#""freshness":"Current""#])
+    })
+    .await
 }
 
 /// One kube-apiserver talks to one replica, another to the other: they must not disagree.

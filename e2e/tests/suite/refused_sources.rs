@@ -105,7 +105,7 @@ pub(crate) async fn no_code_at_all(world: &mut World) -> Result<()> {
 }
 
 pub(crate) async fn a_gzip_bomb(world: &mut World) -> Result<()> {
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let zeros = vec![0; 1 << 20];
     for _ in 0..BOMB >> 20 {
         gzip.write_all(&zeros)?;

@@ -118,20 +118,16 @@ async fn kind(api: &Api, target: &CustomTarget, query: &CustomQuery, asked: &Ask
     }
 }
 
-/// The HPA controller's client fails on any number but one for a single object, without saying whose fault it is.
+/// The HPA controller's client fails on any number of values but one for a single object, without saying whose fault it is.
 fn check(query: &CustomQuery, samples: &[CustomSample]) -> Result<(), FetchError> {
-    match (&query.objects, samples) {
-        (ObjectSelection::Selected(_), _) => Ok(()),
-        (ObjectSelection::Named(name), [sample]) if sample.object == *name => Ok(()),
-        (ObjectSelection::Named(name), samples) => Err(FetchError::new(
-            Reason::Internal,
-            format!(
-                "metric {} has {} values for the object {name}, or one of another object; its plugin must answer exactly one",
-                query.metric,
-                samples.len()
-            ),
-        )),
-    }
+    let wrong = match (&query.objects, samples) {
+        (ObjectSelection::Selected(_), _) => return Ok(()),
+        (ObjectSelection::Named(name), [sample]) if sample.object == *name => return Ok(()),
+        (ObjectSelection::Named(name), [sample]) => format!("describes {} where {name} was asked for", sample.object),
+        (ObjectSelection::Named(name), samples) => format!("has {} values for {name}", samples.len()),
+    };
+    let message = format!("the metric {} {wrong}; its plugin must answer one value of just that object", query.metric);
+    Err(FetchError::new(Reason::Internal, message))
 }
 
 fn v1beta1<'sample>(

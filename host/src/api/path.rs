@@ -121,7 +121,7 @@ pub enum PathError {
     Namespace(String),
 }
 
-/// Understands a request's method and URL.
+/// Understands a request's method and URL. One slash at the end of a path means nothing, as in k8s.io/apiserver.
 pub fn parse(method: &Method, uri: &Uri) -> Result<Target, PathError> {
     let mut segments = decode(uri.path())?;
     let path = format!("/{}", segments.join("/"));
@@ -273,11 +273,11 @@ fn custom(version: CustomVersion, segments: &[&str]) -> Result<CustomTarget, Pat
         }
         ["namespaces", namespace_name, resource, object, metric] => {
             let objects = Objects::InNamespace { namespace: namespace(namespace_name)?, object: object.to_owned() };
-            (objects, group_resource(resource), metric)
+            (objects, group_resource(resource)?, metric)
         }
         ["namespaces", _, _] => return Err(PathError::Invalid),
         [resource, object, metric] => {
-            (Objects::InCluster { object: object.to_owned() }, group_resource(resource), metric)
+            (Objects::InCluster { object: object.to_owned() }, group_resource(resource)?, metric)
         }
         _ => return Err(PathError::NotFound),
     };
@@ -293,9 +293,12 @@ fn external(segments: &[&str]) -> Result<ExternalTarget, PathError> {
     Ok(ExternalTarget { namespace: namespace(namespace_name)?, metric: metric_name(metric)? })
 }
 
-fn group_resource(segment: &str) -> GroupResource {
+/// Kinds are looked up by this, in the end at the API server: what can be none is refused before.
+fn group_resource(segment: &str) -> Result<GroupResource, PathError> {
+    let is_legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     match segment.parse() {
-        Ok(resource) => resource,
+        Ok(resource) if segment.bytes().all(is_legal) => Ok(resource),
+        Ok(_) => Err(PathError::NotFound),
         Err(never) => match never {},
     }
 }

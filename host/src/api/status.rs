@@ -25,7 +25,7 @@ pub struct Status {
     code: StatusCode,
     reason: &'static str,
     message: String,
-    details: Option<Details>,
+    details: Option<Box<Details>>,
 }
 
 /// What was asked for, for the texts of `NewMetricNotFoundError` and its two companions.
@@ -174,8 +174,11 @@ impl Status {
             "MethodNotAllowed",
             format!("{action} is not supported on resources of kind {:?}", resource.to_string()),
         );
-        status.details =
-            Some(Details { group: resource.group.clone(), kind: resource.name.clone(), ..Details::default() });
+        status.details = Some(Box::new(Details {
+            group: resource.group.clone(),
+            kind: resource.name.clone(),
+            ..Details::default()
+        }));
         status
     }
 
@@ -184,7 +187,7 @@ impl Status {
         let cause = one_line(cause);
         let mut status =
             Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {cause}"));
-        status.details = Some(Details { causes: vec![Cause { message: cause }], ..Details::default() });
+        status.details = Some(Box::new(Details { causes: vec![Cause { message: cause }], ..Details::default() }));
         status
     }
 
@@ -199,7 +202,7 @@ impl Status {
         };
         let message = if reason.is_empty() { message } else { format!("{message}: {}", one_line(reason)) };
         let mut status = Self::new(StatusCode::FORBIDDEN, "Forbidden", message);
-        status.details = Some(details);
+        status.details = Some(Box::new(details));
         status
     }
 
@@ -231,7 +234,7 @@ impl Status {
             status: "Failure",
             message,
             reason,
-            details: details.as_ref(),
+            details: details.as_deref(),
             code: code.as_u16(),
         };
         let mut response = answer.write(*code, &wire);

@@ -1,5 +1,7 @@
 //! What the process says of itself: health, version, metrics, the state of its plugins. From memory; never asks a plugin.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     http::{Method, StatusCode, header},
@@ -7,37 +9,45 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::telemetry::{Metrics, Readiness};
+use crate::{
+    reload::Board,
+    telemetry::{Metrics, Readiness},
+};
 
 /// Content type of OpenMetrics text, which Prometheus asks for.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Answers the paths that are not of the metrics APIs; `None` if there is no such path.
-pub(super) fn answer(
-    method: &Method,
-    path: &str,
-    query: &str,
-    readiness: &Readiness,
-    metrics: &Metrics,
-) -> Option<Response> {
-    if method != Method::GET && method != Method::HEAD {
-        return None;
-    }
-    match path {
-        // Alive is who answers: a restart mends neither plugins nor backends.
-        "/healthz" | "/livez" => Some(text(StatusCode::OK, "ok".to_owned())),
-        "/readyz" => Some(ready(readiness, query.contains("verbose"))),
-        "/version" => Some(version()),
-        "/metrics" => Some(respond(StatusCode::OK, OPENMETRICS, metrics.encode())),
-        _ => {
-            let check = path.strip_prefix("/readyz/")?;
-            let (_, holds) = readiness.facts().into_iter().find(|(name, _)| *name == check)?;
-            Some(if holds {
-                text(StatusCode::OK, "ok".to_owned())
-            } else {
-                not_ready(format!("{check} has not come about yet\n"))
-            })
+/// What there is to tell.
+pub(super) struct Endpoints {
+    pub(super) readiness: Readiness,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) board: Arc<Board>,
+}
+
+impl Endpoints {
+    /// Answers the paths that are not of the metrics APIs; `None` if there is no such path.
+    pub(super) fn answer(&self, method: &Method, path: &str, query: &str) -> Option<Response> {
+        if method != Method::GET && method != Method::HEAD {
+            return None;
         }
+        match path {
+            // Alive is who answers: a restart mends neither plugins nor backends.
+            "/healthz" | "/livez" => Some(text(StatusCode::OK, "ok".to_owned())),
+            "/readyz" => Some(ready(&self.readiness, query.contains("verbose"))),
+            "/version" => Some(version()),
+            "/metrics" => Some(respond(StatusCode::OK, OPENMETRICS, self.metrics.encode())),
+            "/debug/plugins" => Some(respond(StatusCode::OK, "application/json", self.board.to_json())),
+            _ => self.check(path.strip_prefix("/readyz/")?),
+        }
+    }
+
+    fn check(&self, name: &str) -> Option<Response> {
+        let (_, holds) = self.readiness.facts().into_iter().find(|(known, _)| *known == name)?;
+        Some(if holds {
+            text(StatusCode::OK, "ok".to_owned())
+        } else {
+            not_ready(format!("{name} has not come about yet\n"))
+        })
     }
 }
 

@@ -54,13 +54,15 @@ async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result
     let certificate = certificate::start(&config, rooms.client.clone(), &stop, &background).await?;
 
     let (writer, reader) = registry::new();
-    let reloader = reload::Reloader::new(rooms.reload(&config, writer, metrics.clone(), stop.clone()), first_loads);
+    let board = Arc::<reload::Board>::default();
+    let shared = rooms.reload(&config, writer, board.clone(), metrics.clone(), stop.clone());
+    let reloader = reload::Reloader::new(shared, first_loads);
     let (events, inbox) = tokio::sync::mpsc::channel(64);
     background.spawn(rooms.source.run(events));
     let reloading = background.spawn(reloader.run(inbox, stop.clone()));
 
-    let pipeline =
-        pipeline::Pipeline::new(&config, rooms.auth, Arc::new(reader), rooms.kinds, readiness.clone(), metrics);
+    let endpoints = endpoints::Endpoints { readiness: readiness.clone(), metrics, board };
+    let pipeline = pipeline::Pipeline::new(&config, rooms.auth, Arc::new(reader), rooms.kinds, endpoints);
     let server = serve::Server {
         listener,
         tls: serve::server_config(certificate)?,

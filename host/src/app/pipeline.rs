@@ -10,7 +10,7 @@ use axum::{
 };
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{endpoints, rooms::Auth};
+use super::{endpoints::Endpoints, rooms::Auth};
 use crate::{
     api::{
         Api, Group, Status,
@@ -18,7 +18,7 @@ use crate::{
     },
     config::Config,
     model::{Attributes, Connection, Kinds, Provider},
-    telemetry::{Metrics, Readiness, RequestLabels},
+    telemetry::RequestLabels,
 };
 
 /// Joins requests and answers in logs, as in k8s.io/apiserver.
@@ -30,8 +30,7 @@ const AUDIT_ID_BYTES: usize = 64;
 pub(super) struct Pipeline {
     auth: Auth,
     api: Api,
-    readiness: Readiness,
-    metrics: Arc<Metrics>,
+    endpoints: Endpoints,
     places: Semaphore,
     timeout: Duration,
 }
@@ -42,11 +41,10 @@ impl Pipeline {
         auth: Auth,
         provider: Arc<dyn Provider>,
         kinds: Arc<dyn Kinds>,
-        readiness: Readiness,
-        metrics: Arc<Metrics>,
+        endpoints: Endpoints,
     ) -> Self {
         let places = Semaphore::new(config.max_requests_inflight);
-        Self { auth, api: Api::new(provider, kinds), readiness, metrics, places, timeout: config.request_timeout }
+        Self { auth, api: Api::new(provider, kinds), endpoints, places, timeout: config.request_timeout }
     }
 
     /// Every path goes the same way.
@@ -90,8 +88,7 @@ impl Pipeline {
 
     fn other(&self, head: &Parts, path: &str) -> Response {
         let query = head.uri.query().unwrap_or_default();
-        endpoints::answer(&head.method, path, query, &self.readiness, &self.metrics)
-            .unwrap_or_else(|| Status::not_found().respond(head))
+        self.endpoints.answer(&head.method, path, query).unwrap_or_else(|| Status::not_found().respond(head))
     }
 }
 
@@ -101,8 +98,8 @@ async fn handle(State(pipeline): State<Arc<Pipeline>>, request: Request) -> Resp
     let (mut response, group) = pipeline.answer(request).await;
     response.headers_mut().insert(AUDIT_ID.clone(), audit_id);
     let labels = RequestLabels { group, code: response.status().as_u16() };
-    pipeline.metrics.request_seconds.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
-    pipeline.metrics.requests.get_or_create(&labels).inc();
+    pipeline.endpoints.metrics.request_seconds.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
+    pipeline.endpoints.metrics.requests.get_or_create(&labels).inc();
     response
 }
 

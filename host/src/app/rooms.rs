@@ -1,6 +1,10 @@
 //! Builds the rooms that differ between a cluster and a folder on loopback.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use kube::{Client, config::KubeConfigOptions, config::Kubeconfig};
@@ -69,11 +73,11 @@ impl Rooms {
         background: &TaskTracker,
     ) -> anyhow::Result<Self> {
         let client = match &config.cluster {
-            Some(cluster) => Some(client(cluster.kubeconfig.as_deref()).await?),
+            Some(cluster) => Some(client(cluster.kubeconfig.as_deref(), Purpose::Watches).await?),
             None => None,
         };
         let auth = match (&config.cluster, &client) {
-            (Some(cluster), Some(client)) => delegated(cluster, client, stop, background).await?,
+            (Some(cluster), Some(_)) => delegated(cluster, stop, background).await?,
             _ => Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only() },
         };
         let (kinds, objects) = match &client {
@@ -95,6 +99,7 @@ impl Rooms {
         &self,
         config: &Config,
         registry: registry::Writer,
+        board: Arc<reload::Board>,
         metrics: Arc<Metrics>,
         stopping: CancellationToken,
     ) -> reload::Shared {
@@ -111,14 +116,17 @@ impl Rooms {
             kinds: self.kinds.clone(),
             grants,
             own_namespace: config.namespace.clone(),
+            board,
+            changes: tokio::sync::watch::Sender::default(),
             metrics,
             stopping,
         }
     }
 }
 
-async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
-    let config = match kubeconfig {
+/// A client for watches and lookups, or for reviews.
+async fn client(kubeconfig: Option<&Path>, purpose: Purpose) -> anyhow::Result<Client> {
+    let mut config = match kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path)
                 .with_context(|| format!("read {}; name a kubeconfig with --kubeconfig", path.display()))?;
@@ -129,25 +137,21 @@ async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
         None => kube::Config::incluster()
             .context("find the pod's service account; outside a cluster use --kubeconfig, or --plugin-dir alone")?,
     };
+    config.default_retry = purpose == Purpose::Watches;
     Client::try_from(config).context("connect to the API server")
 }
 
-/// As another user where a kubeconfig says so, else as `client`.
-async fn client_or(kubeconfig: Option<&Path>, otherwise: &Client) -> anyhow::Result<Client> {
-    match kubeconfig {
-        Some(path) => client(Some(path)).await,
-        None => Ok(otherwise.clone()),
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Watches,
+    /// They have retries of their own, within a request's time.
+    Reviews,
 }
 
-async fn delegated(
-    cluster: &Cluster,
-    main: &Client,
-    stop: &CancellationToken,
-    background: &TaskTracker,
-) -> anyhow::Result<Auth> {
-    let authentication = client_or(cluster.authentication_kubeconfig.as_deref(), main).await?;
-    let authorization = client_or(cluster.authorization_kubeconfig.as_deref(), main).await?;
+async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &TaskTracker) -> anyhow::Result<Auth> {
+    let file = |own: &Option<PathBuf>| own.clone().or_else(|| cluster.kubeconfig.clone());
+    let authentication = client(file(&cluster.authentication_kubeconfig).as_deref(), Purpose::Reviews).await?;
+    let authorization = client(file(&cluster.authorization_kubeconfig).as_deref(), Purpose::Reviews).await?;
     let sources = Sources {
         client: (!cluster.skip_lookup).then(|| authentication.clone()),
         tolerate_lookup_failure: cluster.tolerate_lookup_failure,

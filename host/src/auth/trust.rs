@@ -1,5 +1,5 @@
 //! What authentication trusts: CA bundles, the front proxy's names and the headers it may set, as one immutable value that is
-//! swapped whole. Never trusts a CA that could not be read in full: an update with an error changes nothing.
+//! swapped whole. An update with an error changes nothing; a CA that cannot be read, among others that can, is left out.
 
 use std::{
     collections::BTreeMap,
@@ -8,6 +8,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use http::HeaderName;
+use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -33,19 +34,11 @@ pub struct TrustInputs {
 /// Why trust cannot be made of its inputs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTrust {
-    /// A bundle that is no PEM, or without a certificate.
+    /// A bundle that is no PEM, or without a certificate that can be read.
     #[error("{source_name} is no PEM bundle of CA certificates; write one or more `BEGIN CERTIFICATE` blocks")]
     Bundle {
         /// Which bundle.
         source_name: &'static str,
-    },
-    /// A certificate in a bundle is malformed.
-    #[error("certificate {position} of {source_name} is malformed; write the CA's certificate as it was issued")]
-    Certificate {
-        /// Which bundle.
-        source_name: &'static str,
-        /// Counted from 1.
-        position: usize,
     },
     /// A list that is no JSON list of strings.
     #[error("{key} of the ConfigMap is no JSON list of strings, as in [\"X-Remote-User\"]")]
@@ -177,23 +170,32 @@ pub(super) struct Authority {
     pub(super) not_after: i64,
 }
 
+impl Authority {
+    /// `None` for what no certificate could be verified with later.
+    fn new(certificate: CertificateDer<'static>) -> Option<Self> {
+        let (not_before, not_after) = validity(&certificate)?;
+        RootCertStore::empty().add(certificate.clone()).ok()?;
+        Some(Self { certificate, not_before, not_after })
+    }
+}
+
 impl Authorities {
     fn new(bundle: Option<&[u8]>, source_name: &'static str) -> Result<Self, InvalidTrust> {
         let Some(bundle) = bundle else { return Ok(Self::default()) };
-        let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(bundle)
-            .collect::<Result<_, _>>()
-            .map_err(|_| InvalidTrust::Bundle { source_name })?;
-        if certificates.is_empty() {
-            return Err(InvalidTrust::Bundle { source_name });
+        let mut authorities = Vec::new();
+        for (index, certificate) in CertificateDer::pem_slice_iter(bundle).enumerate() {
+            let certificate = certificate.map_err(|_| InvalidTrust::Bundle { source_name })?;
+            match Authority::new(certificate) {
+                Some(authority) => authorities.push(authority),
+                // Bundles are the cluster's, and Go reads a few legacy forms that rustls doesn't: one such CA must not end
+                // the trust in all others.
+                None => tracing::warn!(
+                    certificate = index + 1,
+                    "{source_name} has a certificate that cannot be read; what it vouches for is refused"
+                ),
+            }
         }
-        let authority = |(position, certificate): (usize, CertificateDer<'static>)| {
-            let malformed = || InvalidTrust::Certificate { source_name, position: position + 1 };
-            let (not_before, not_after) = validity(&certificate).ok_or_else(malformed)?;
-            // Read here as it will be at verification, so that a bundle is refused whole and not when it is needed.
-            rustls::RootCertStore::empty().add(certificate.clone()).map_err(|_| malformed())?;
-            Ok(Authority { certificate, not_before, not_after })
-        };
-        certificates.into_iter().enumerate().map(authority).collect::<Result<_, _>>().map(Self)
+        if authorities.is_empty() { Err(InvalidTrust::Bundle { source_name }) } else { Ok(Self(authorities)) }
     }
 
     /// Those that may vouch at `now`, in Unix seconds.
@@ -242,6 +244,17 @@ mod tests {
         assert_eq!(TrustInputs::from_config_map(&bad), Err(InvalidTrust::List { key: "requestheader-allowed-names" }));
     }
 
+    /// A PEM block that holds no certificate.
+    const UNREADABLE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn one_unreadable_authority_does_not_end_the_trust_in_others() {
+        let bundle =
+            [UNREADABLE.as_bytes(), &certificate_authority(), UNREADABLE.as_bytes(), &certificate_authority()].concat();
+        let trust = Trust::new(TrustInputs { client_ca: Some(bundle), ..TrustInputs::default() }).unwrap();
+        assert_eq!(trust.load().clients.0.len(), 2);
+    }
+
     #[test]
     fn an_update_with_an_error_changes_nothing() {
         let good = TrustInputs { client_ca: Some(certificate_authority()), ..TrustInputs::default() };
@@ -250,10 +263,7 @@ mod tests {
         for bad in [
             TrustInputs { client_ca: Some(b"garbage".to_vec()), ..good.clone() },
             TrustInputs { front_proxy_ca: Some(truncated.into_bytes()), ..good.clone() },
-            TrustInputs {
-                front_proxy_ca: Some(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec()),
-                ..good.clone()
-            },
+            TrustInputs { front_proxy_ca: Some(UNREADABLE.as_bytes().to_vec()), ..good.clone() },
             TrustInputs { username_headers: vec!["no header".to_owned()], ..good.clone() },
         ] {
             assert!(trust.update(bad.clone()).is_err(), "{bad:?}");

@@ -9,7 +9,7 @@ use super::{FetchError, GroupResource, Selector};
 pub struct Kind {
     /// The API group, "" for the core group.
     pub group: String,
-    /// The group's preferred version, as in `v1`.
+    /// The preferred of the group's versions that have it, as in `v1`.
     pub version: String,
     /// The kind, as in `Pod`.
     pub kind: String,

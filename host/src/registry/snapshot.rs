@@ -70,9 +70,8 @@ impl Snapshot {
     pub(super) fn with(&self, entry: Entry) -> Self {
         let plugin = Arc::new(Plugin::of(entry));
         let mut next = self.without(plugin.id());
-        if self.plugins.get(plugin.id()).is_some_and(|old| old.looks_like(&plugin)) {
-            next.overview = Arc::clone(&self.overview);
-        }
+        let looks_alike = self.plugins.get(plugin.id()).is_some_and(|old| old.looks_like(&plugin));
+        next.overview = if looks_alike { Arc::clone(&self.overview) } else { Arc::default() };
         next.external.add(&plugin, plugin.external_places());
         next.custom.add(&plugin, plugin.custom_places());
         next.plugins.insert_mut(plugin.id().clone(), plugin);

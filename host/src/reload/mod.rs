@@ -2,6 +2,8 @@
 //! waits for its backend never delays another; a worker takes the newest version and skips those in between. A version that fails
 //! in any step changes nothing: the last good one serves on. Never serves requests, never writes to the source.
 
+mod board;
+mod conflicts;
 mod inbox;
 mod outcome;
 mod version;
@@ -18,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
+pub use self::board::{Board, Standing};
 use self::{
     inbox::{Inbox, Newest},
     worker::Worker,
@@ -54,6 +57,10 @@ pub struct Shared {
     pub grants: Grants,
     /// The adapter's own namespace: its plugins come before those of tenants.
     pub own_namespace: String,
+    /// Where plugins stand.
+    pub board: Arc<Board>,
+    /// Counted up after each change of the registry, so that workers look for conflicts.
+    pub changes: watch::Sender<u64>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Ends the workers, which leave their plugins serving.
@@ -61,6 +68,10 @@ pub struct Shared {
 }
 
 impl Shared {
+    fn changed(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
     fn registry(&self) -> MutexGuard<'_, registry::Writer> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }

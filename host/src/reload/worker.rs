@@ -6,7 +6,8 @@ use tokio::{sync::watch, time::Instant};
 use tracing::{info, warn};
 
 use super::{
-    Shared,
+    Shared, Standing,
+    conflicts::Conflicts,
     inbox::{Inbox, Newest},
     outcome::{LoadFailure, Outcome, Told},
     version::Version,
@@ -18,7 +19,7 @@ use crate::{
     model::{Claims, Generation, Listed, PluginId},
     registry::{Entry, State},
     runtime::{Limits, Plugin, PluginSettings, Validation},
-    source::RawPlugin,
+    source::{RawPlugin, Report},
     telemetry::{LoadLabels, PluginLabels},
 };
 
@@ -40,6 +41,7 @@ pub(super) struct Worker {
     serving: Option<Serving>,
     generation: Generation,
     told: Told,
+    conflicts: Conflicts,
     retry: Option<(Instant, Duration)>,
 }
 
@@ -57,6 +59,7 @@ impl Worker {
     pub(super) fn new(id: PluginId, shared: Arc<Shared>, inbox: Arc<Inbox>, settled: watch::Sender<bool>) -> Self {
         Self {
             id,
+            conflicts: Conflicts::new(shared.changes.subscribe()),
             shared,
             inbox,
             settled,
@@ -95,6 +98,7 @@ impl Worker {
                         self.load().await;
                     }
                 }
+                () = self.conflicts.due() => self.look_for_conflicts().await,
                 () = until(self.retry.map(|(at, _)| at)) => self.load().await,
                 () = until(self.serving.as_ref().map(|serving| serving.next_list)) => self.relist().await,
             }
@@ -129,7 +133,7 @@ impl Worker {
                 self.retry = None;
                 if self.serving.is_none() {
                     // What can't serve owns nothing: whoever else claims its metrics answers.
-                    self.shared.registry().remove(&self.id);
+                    self.leave();
                 }
                 Outcome::Rejected(failure.to_string())
             }
@@ -235,13 +239,19 @@ impl Worker {
     fn enter(&self, claims: Claims, state: State) {
         let own_namespace = self.id.namespace == self.shared.own_namespace;
         self.shared.registry().put(Entry { id: self.id.clone(), own_namespace, claims, state });
+        self.shared.changed();
+    }
+
+    fn leave(&self) {
+        self.shared.registry().remove(&self.id);
+        self.shared.changed();
     }
 
     /// Its metrics are served no more; what it had stored stays.
     fn withdraw(&mut self) {
         self.serving = None;
         self.retry = None;
-        self.shared.registry().remove(&self.id);
+        self.leave();
         info!(plugin = %self.id, "withdrawn");
     }
 
@@ -250,8 +260,22 @@ impl Worker {
         self.withdraw();
         self.version = None;
         self.told = Told::default();
+        self.shared.board.forget(&self.id);
         self.shared.runtime.forget(&self.id);
         self.shared.metrics.forget(&self.id.to_string());
+    }
+
+    /// Tells the owner which of the plugin's metrics another one answers.
+    async fn look_for_conflicts(&mut self) {
+        let snapshot = self.shared.registry().snapshot();
+        let Some(conflicts) = self.conflicts.changed(&snapshot, &self.id) else { return };
+        self.shared.board.note_conflicts(&self.id, conflicts.to_vec());
+        let (Some(version), false) = (&self.version, conflicts.is_empty()) else { return };
+        let lost = conflicts.join(", ");
+        let message = format!("{lost}; claim other names in serves, or settle the order with serves.priority");
+        warn!(plugin = %self.id, "conflict: {message}");
+        let (id, uid, version) = (self.id.clone(), version.raw().uid.clone(), version.raw().version.clone());
+        self.shared.reporter.report(Report { id, uid, version, good: false, reason: "Conflict", message }).await;
     }
 
     async fn tell(&mut self, raw: &RawPlugin, outcome: &Outcome) {
@@ -270,6 +294,15 @@ impl Worker {
                 warn!(plugin = %self.id, version = %raw.version, outcome = other.label(), "{}", other.words(self.serving.is_some()).2);
             }
         }
+        let standing = Standing {
+            outcome: outcome.label(),
+            message: outcome.words(self.serving.is_some()).2,
+            serving: self.serving.is_some(),
+            generation: self.generation.0,
+            version: raw.version.clone(),
+            conflicts: Vec::new(),
+        };
+        self.shared.board.note(&self.id, standing);
         if let Some(report) = self.told.report(outcome, self.serving.is_some(), raw) {
             self.shared.reporter.report(report).await;
         }

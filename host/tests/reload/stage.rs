@@ -53,6 +53,8 @@ impl Stage {
         let objects = Arc::new(Objects::default());
         let metrics = Arc::new(Metrics::default());
         let shared = Shared {
+            board: Arc::default(),
+            changes: tokio::sync::watch::Sender::default(),
             runtime: world.runtime.clone(),
             registry: writer.into(),
             dependencies: objects.clone(),

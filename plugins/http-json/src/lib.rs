@@ -46,11 +46,8 @@ impl ExternalMetrics for HttpJson {
             );
         }
         let mut readings = spec.aggregated(found, series)?;
-        if readings.is_empty() && spec.extraction.aggregate == Aggregate::Count && spec.extraction.labels.is_empty() {
-            let (labels, value) = (spec.labels_of_url(scope), Quantity { digits: 0, exponent: 0 });
-            readings.extend(
-                Some(Reading { object: None, labels, value, timestamp: None }).filter(|r| series.matches(&r.labels)),
-            );
+        if readings.is_empty() {
+            readings.extend(spec.nothing_counted(scope));
         }
         let sample = |r: Reading| external::Sample {
             labels: r.labels,
@@ -190,6 +187,14 @@ impl Metric {
 
     fn aggregated(&self, readings: Vec<Reading>, series: &Selector) -> Result<Vec<Reading>, Failure> {
         self.extraction.aggregate(readings, series).map_err(|error| self.unreadable(&error))
+    }
+
+    /// The reading of a count that found nothing; none where only the items could tell which series there are.
+    fn nothing_counted(&self, scope: Scope<'_>) -> Option<Reading> {
+        let is_one_series = self.extraction.aggregate == Aggregate::Count && self.extraction.labels.is_empty();
+        let zero = Quantity { digits: 0, exponent: 0 };
+        let reading = Reading { object: None, labels: self.labels_of_url(scope), value: zero, timestamp: None };
+        (is_one_series && scope.series.matches(&reading.labels)).then_some(reading)
     }
 
     fn labels_of_url(&self, scope: Scope<'_>) -> Vec<Label> {

@@ -111,7 +111,12 @@ impl Specs {
             return Err(Failure::bad_request("config key `metrics` is empty; describe at least one metric"));
         }
         for (index, entry) in self.entries.iter().enumerate() {
-            if self.entries.iter().take(index).any(|before| before.is_for(entry.kind, entry.resource().as_ref(), &entry.name)) {
+            if self
+                .entries
+                .iter()
+                .take(index)
+                .any(|before| before.is_for(entry.kind, entry.resource().as_ref(), &entry.name))
+            {
                 return Err(Failure::bad_request(format!("metric `{}` is described twice; remove one", entry.name)));
             }
             entry.compile()?;

@@ -13,6 +13,9 @@ use crate::rust;
 
 /// Generates and compiles the bindings of each world in `track`, a folder of WIT files.
 pub(crate) fn check(track: &Path) -> Result<()> {
+    if !track.ends_with(rust::TRACK) {
+        bail!("{} has no Rust bindings in wit/check/src/rust.rs; add its worlds there", track.display());
+    }
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(track).with_context(|| format!("cannot read {}", track.display()))?;
     let go_runtime = go_runtime()?;

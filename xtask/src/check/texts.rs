@@ -29,8 +29,14 @@ pub(super) fn check(root: &Path) -> Result<()> {
 /// Numbers of the lines that hold a forbidden text.
 fn forbidden(text: &str) -> impl Iterator<Item = usize> {
     let forbidden = FORBIDDEN.map(|pieces| pieces.concat());
-    let has_one = move |line: &str| forbidden.iter().any(|text| line.contains(text));
+    let has_one = move |line: &str| forbidden.iter().any(|text| holds_absolute(line, text));
     (1..).zip(text.lines()).filter(move |(_, line)| has_one(line)).map(|(number, _)| number)
+}
+
+/// Whether `path` begins somewhere in `line`, and is not the middle of a longer path.
+fn holds_absolute(line: &str, path: &str) -> bool {
+    let inside = |character: char| character.is_alphanumeric() || "_.-}".contains(character);
+    line.match_indices(path).any(|(start, _)| !line.get(..start).is_some_and(|before| before.ends_with(inside)))
 }
 
 /// Files that a Markdown text links to, without anchors.
@@ -46,8 +52,9 @@ mod tests {
 
     #[test]
     fn a_machine_path_is_found_by_its_line() {
-        let text = format!("fine\nsee {}\n/tmp/x", ["/ho", "me/someone"].concat());
-        assert_eq!(forbidden(&text).collect::<Vec<_>>(), [2]);
+        let home = ["/ho", "me/someone"].concat();
+        let text = format!("fine\nsee \"{home}\"\n/tmp/x\n{home}\n$cache{home}\n./a{home}");
+        assert_eq!(forbidden(&text).collect::<Vec<_>>(), [2, 4]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ fn texts_mean_what_they_mean_to_go() {
             (Err(error), Some(expected), None) => assert_eq!(error.0, expected.as_str().unwrap(), "{text:?}"),
             // Go keeps the spelling, this selector does not: both must mean the same.
             (Ok(selector), None, Some(printed)) => {
-                assert_eq!(Ok(selector), Selector::parse(printed.as_str().unwrap()), "{text:?}")
+                assert_eq!(Ok(selector), Selector::parse(printed.as_str().unwrap()), "{text:?}");
             }
             (outcome, ..) => panic!("{text:?}: {outcome:?}, Go says {row:?}"),
         }
