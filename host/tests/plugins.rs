@@ -1,12 +1,7 @@
 //! The plugins that ship with the adapter, as components on the real engine: `static` from its settings, `http-json` against a real
 //! HTTP server, with the credential that the host puts on.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, in its helpers too"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 

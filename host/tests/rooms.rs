@@ -1,7 +1,7 @@
 //! The rooms of the adapter and what each may import, executed. It reads text, not what the compiler sees: whoever hides a path
 //! from it in a macro has been warned.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,12 +1,7 @@
 //! The runtime room through its door, with the real engine and real components: what guests are given, what they are denied, and
 //! that whatever one of them does, the others answer.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, in its helpers too"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
 #[path = "runtime/compiling.rs"]
 mod compiling;
