@@ -104,7 +104,7 @@ fn installed() -> Vec<Case> {
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
-        // kube-apiserver takes the list again once a minute; by now that minute has passed.
+        // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
         case!(figures::cpu_memory_and_start),
     ]
