@@ -1,7 +1,5 @@
 //! `cargo xtask bench`: builds a release adapter and measures it on a real control plane.
 
-use std::env;
-
 use anyhow::Result;
 
 use crate::{control_plane, guests, shell};
@@ -23,10 +21,9 @@ pub(crate) fn run(options: &[String]) -> Result<()> {
     guests::run(&[])?;
     println!("building the adapter in the release profile");
     shell::run(shell::cargo().args(["build", "--release", "-p", "wasm-metrics-adapter"]))?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| shell::root().join("target"), Into::into);
     let mut bench = shell::cargo();
     bench.args(["run", "--release", "-q", "-p", "e2e", "--bin", "bench"]);
     bench.env("WASM_METRICS_ADAPTER_CONTROL_PLANE", programs);
-    bench.env("WASM_METRICS_ADAPTER_BIN", target.join("release/wasm-metrics-adapter"));
+    bench.env("WASM_METRICS_ADAPTER_BIN", shell::target_directory().join("release/wasm-metrics-adapter"));
     shell::run(&mut bench)
 }

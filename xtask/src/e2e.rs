@@ -1,10 +1,12 @@
 //! `cargo xtask e2e`: builds what is missing, then runs the end-to-end suite on a real control plane.
 
-use std::env;
+use std::path::PathBuf;
 
 use anyhow::Result;
 
 use crate::{control_plane, guests, shell};
+
+const ADAPTER: &str = "wasm-metrics-adapter";
 
 const HELP: &str = "\
 The end-to-end suite: real etcd, kube-apiserver and kube-controller-manager, two replicas of the adapter, kubectl.
@@ -27,12 +29,16 @@ pub(crate) fn run(options: &[String]) -> Result<()> {
     println!("building the plugins");
     guests::run(&[])?;
     println!("building the adapter");
-    shell::run(shell::cargo().args(["build", "-p", "wasm-metrics-adapter"]).args(&profile))?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| shell::root().join("target"), Into::into);
-    let folder = if profile.is_empty() { "debug" } else { "release" };
+    let adapter = if profile.is_empty() { shell::program(ADAPTER)? } else { released()? };
     let mut suite = shell::cargo();
-    suite.args(["test", "-p", "e2e", "--test", "suite", "--"]).args(options);
+    suite.args(["test", "--workspace", "--test", "suite", "--"]).args(options).current_dir(shell::root());
     suite.env("WASM_METRICS_ADAPTER_CONTROL_PLANE", programs);
-    suite.env("WASM_METRICS_ADAPTER_BIN", target.join(folder).join("wasm-metrics-adapter"));
+    suite.env("WASM_METRICS_ADAPTER_BIN", adapter);
     shell::run(&mut suite)
+}
+
+/// The adapter as it is released.
+fn released() -> Result<PathBuf> {
+    shell::run(shell::cargo().args(["build", "--release", "--package", ADAPTER]).current_dir(shell::root()))?;
+    Ok(shell::target_directory().join("release").join(ADAPTER))
 }

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -20,7 +21,7 @@ pub(crate) fn run(options: &[String]) -> Result<()> {
     let root = shell::root();
     match options {
         [] => build_all(&root),
-        [option] if option == "--test" => test(&root),
+        [option] if option == "--test" => shell::run(&mut tests()),
         [option, ..] => bail!("`{option}` is no option of `cargo xtask guests`; the only one is --test"),
     }
 }
@@ -35,15 +36,20 @@ fn build_all(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Natively: a plugin's tests need no component and no adapter.
-fn test(root: &Path) -> Result<()> {
-    let (manifest, target) = (root.join("plugins/Cargo.toml"), root.join("target/native"));
-    shell::run(shell::cargo().arg("test").arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target))
+/// The plugins' own tests, natively: they need no component and no adapter. In the target directory of everything else, whose
+/// dependencies they share.
+pub(crate) fn tests() -> Command {
+    let mut command = shell::cargo();
+    command
+        .args(["test", "--workspace", "--no-fail-fast", "--manifest-path"])
+        .arg(shell::root().join("plugins/Cargo.toml"));
+    command.arg("--target-dir").arg(shell::target_directory());
+    command
 }
 
 fn build(root: &Path, workspace: &str, kind: &str) -> Result<()> {
     println!("building {workspace} for {}", toolchain::TARGET);
-    shell::run(toolchain::cargo_build(root, &root.join(workspace).join("Cargo.toml"))?.arg("--quiet"))?;
+    shell::run(&mut toolchain::cargo_build(root, &root.join(workspace).join("Cargo.toml"))?)?;
     let mut folders: Vec<_> = fs::read_dir(root.join(workspace))?.collect::<Result<_, _>>()?;
     folders.sort_by_key(fs::DirEntry::file_name);
     for folder in folders.iter().filter(|folder| folder.path().join("Cargo.toml").is_file()) {

@@ -4,9 +4,11 @@
 mod bench;
 mod check;
 mod control_plane;
+mod demo;
 mod e2e;
 mod guests;
 mod shell;
+mod test;
 mod toolchain;
 mod wit;
 
@@ -18,6 +20,9 @@ The project's own commands.
 Usage: cargo xtask COMMAND [OPTIONS]
 
 Commands:
+  demo     start the adapter with real plugins on this machine, ask it, change a plugin while it runs
+           --keep  leave it running until Ctrl-C
+  test     build what the tests need and run all of them but the end-to-end suite
   e2e      run the end-to-end suite against a real control plane, two replicas of the adapter and real plugins
   check    formatting, lints, documentation, dependency policy and manifests, as CI checks them
   bench    time to ready, memory and CPU per request of a release build, on a real control plane
@@ -48,6 +53,8 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<()> {
         anyhow::bail!("no command given\n\n{HELP}");
     };
     match command.as_str() {
+        "demo" => demo::run(options),
+        "test" => test::run(options),
         "e2e" => e2e::run(options),
         "bench" => bench::run(options),
         "check" => check::run(options),

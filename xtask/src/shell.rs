@@ -11,6 +11,20 @@ pub(crate) fn root() -> PathBuf {
     xtask.parent().unwrap_or(xtask).to_path_buf()
 }
 
+/// Where cargo puts what it builds for this machine.
+pub(crate) fn target_directory() -> PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
+/// Builds a program of the workspace for development and gives its path.
+///
+/// The whole workspace is named though one program is built: the features of shared dependencies follow from the packages that
+/// are named, so another selection here than for the tests would build wasmtime, kube and the rest twice.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    run(cargo().args(["build", "--workspace", "--bin", name]).current_dir(root()))?;
+    Ok(target_directory().join("debug").join(name))
+}
+
 /// Runs `command` with this process's terminal; fails if it does.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", line(command)))?;

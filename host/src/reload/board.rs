@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::model::{Generation, PluginId};
+use crate::model::PluginId;
 
 /// All plugins that the source has.
 #[derive(Default)]
@@ -40,11 +40,11 @@ struct Named<'board> {
 
 impl Board {
     /// Notes a version's fate.
-    pub(super) fn note(&self, id: &PluginId, generation: Generation, standing: Standing) {
+    pub(super) fn note(&self, id: &PluginId, standing: Standing) {
         self.with(|plugins| {
             let known = plugins.entry(id.clone()).or_default();
             let conflicts = std::mem::take(&mut known.conflicts);
-            *known = Standing { generation: generation.0, conflicts, ..standing };
+            *known = Standing { conflicts, ..standing };
         });
     }
 
@@ -80,7 +80,7 @@ mod tests {
         let board = Board::default();
         let id = PluginId { namespace: "ns".to_owned(), name: "mq".to_owned() };
         board.note_conflicts(&id, vec!["external queue_depth: ns/other".to_owned()]);
-        board.note(&id, Generation(2), Standing { outcome: "loaded", serving: true, ..Standing::default() });
+        board.note(&id, Standing { outcome: "loaded", serving: true, generation: 2, ..Standing::default() });
         let json: serde_json::Value = serde_json::from_str(&board.to_json()).unwrap();
         assert_eq!(json["plugins"][0]["plugin"], "ns/mq");
         assert_eq!(json["plugins"][0]["generation"], 2);

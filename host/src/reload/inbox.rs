@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use tokio::sync::Notify;
@@ -12,55 +12,111 @@ use crate::source::{Dependency, RawPlugin};
 /// Filled by the reloader, emptied by one worker.
 #[derive(Default)]
 pub(super) struct Inbox {
-    pending: Mutex<Pending>,
+    state: Mutex<State>,
     filled: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    pending: Pending,
+    /// The worker has ended and takes nothing more.
+    ended: bool,
 }
 
 /// Everything since the last time.
 #[derive(Default)]
 pub(super) struct Pending {
-    /// The newest version, if there is one.
-    pub(super) raw: Option<Arc<RawPlugin>>,
+    /// What the plugin is now, if that changed.
+    pub(super) newest: Option<Newest>,
     /// Parts and Secrets that were touched.
     pub(super) touched: BTreeSet<Dependency>,
-    /// The plugin is gone.
-    pub(super) closed: bool,
 }
 
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.raw.is_none() && self.touched.is_empty() && !self.closed
-    }
+/// The newest state of a plugin.
+pub(super) enum Newest {
+    /// It is there.
+    Version(RawPlugin),
+    /// It is gone.
+    Gone,
 }
 
 impl Inbox {
-    pub(super) fn put(&self, raw: RawPlugin) {
-        self.fill(|pending| pending.raw = Some(Arc::new(raw)));
+    /// Gives it back if the worker has ended: a plugin that comes back needs another one.
+    pub(super) fn put(&self, newest: Newest) -> Result<(), Newest> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.ended {
+            return Err(newest);
+        }
+        state.pending.newest = Some(newest);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
     }
 
     pub(super) fn touch(&self, dependency: &Dependency) {
-        self.fill(|pending| {
-            pending.touched.insert(dependency.clone());
-        });
-    }
-
-    pub(super) fn close(&self) {
-        self.fill(|pending| pending.closed = true);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.pending.touched.insert(dependency.clone());
+        drop(state);
+        self.filled.notify_one();
     }
 
     /// Waits until there is something, and takes all of it. Dropping the future loses nothing.
     pub(super) async fn take(&self) -> Pending {
         loop {
-            let pending = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
-            if !pending.is_empty() {
+            let pending = std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).pending);
+            if pending.newest.is_some() || !pending.touched.is_empty() {
                 return pending;
             }
             self.filled.notified().await;
         }
     }
 
-    fn fill(&self, with: impl FnOnce(&mut Pending)) {
-        with(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner));
-        self.filled.notify_one();
+    /// Ends the worker, unless the plugin came back meanwhile: then there is more to take.
+    pub(super) fn end(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.ended = state.pending.newest.is_none();
+        state.ended
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PluginId;
+
+    fn version(version: &str) -> Newest {
+        Newest::Version(RawPlugin {
+            id: PluginId { namespace: "shop".to_owned(), name: "queue".to_owned() },
+            uid: String::new(),
+            version: version.to_owned(),
+            manifest: None,
+            code: Default::default(),
+            unknown_keys: Vec::new(),
+        })
+    }
+
+    #[tokio::test]
+    async fn the_newest_version_is_taken_and_those_before_are_not() {
+        let inbox = Inbox::default();
+        for newest in [version("1"), Newest::Gone, version("2")] {
+            assert!(inbox.put(newest).is_ok());
+        }
+        let Some(Newest::Version(taken)) = inbox.take().await.newest else { panic!("nothing") };
+        assert_eq!(taken.version, "2");
+    }
+
+    #[test]
+    fn a_worker_ends_only_with_nothing_left_to_do() {
+        let inbox = Inbox::default();
+        assert!(inbox.put(version("1")).is_ok());
+        assert!(!inbox.end(), "the plugin came back");
+        assert!(inbox.put(version("2")).is_ok(), "and its worker takes more");
+        let _ = std::mem::take(&mut inbox.state.lock().unwrap().pending);
+        assert!(inbox.end() && inbox.has_ended());
+        assert!(inbox.put(version("3")).is_err(), "a new worker has to");
     }
 }

@@ -3,8 +3,10 @@
 //! in any step changes nothing: the last good one serves on. Never serves requests, never writes to the source.
 
 mod board;
+mod conflicts;
 mod inbox;
 mod outcome;
+mod version;
 mod worker;
 
 use std::{
@@ -19,7 +21,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 pub use self::board::{Board, Standing};
-use self::{inbox::Inbox, worker::Worker};
+use self::{
+    inbox::{Inbox, Newest},
+    worker::Worker,
+};
 use crate::{
     bundle::Grants,
     egress,
@@ -124,21 +129,32 @@ impl Reloader {
     }
 
     fn put(&mut self, raw: RawPlugin) {
+        self.workers.retain(|_, worker| !worker.inbox.has_ended());
         let id = raw.id.clone();
+        let mut newest = Newest::Version(raw);
+        // A plugin that comes back stays with its worker, which may be at the old one still: two of them would race for the
+        // registry. It gets another only if that one ended this very moment.
+        while let Err(given_back) = self.worker(&id).inbox.put(newest) {
+            self.workers.remove(&id);
+            newest = given_back;
+        }
+    }
+
+    fn worker(&mut self, id: &PluginId) -> &Handle {
         let (shared, tasks) = (&self.shared, &self.tasks);
-        let worker = self.workers.entry(id.clone()).or_insert_with(|| {
+        self.workers.entry(id.clone()).or_insert_with(|| {
             let inbox = Arc::new(Inbox::default());
             let (settle, settled) = watch::channel(false);
-            tasks.spawn(Worker::new(id, shared.clone(), inbox.clone(), settle).run());
+            tasks.spawn(Worker::new(id.clone(), shared.clone(), inbox.clone(), settle).run());
             Handle { inbox, settled }
-        });
-        worker.inbox.put(raw);
+        })
     }
 
     fn remove(&mut self, id: &PluginId) {
         // The worker withdraws its plugin, after a load that is under way.
-        if let Some(worker) = self.workers.remove(id) {
-            worker.inbox.close();
+        if let Some(worker) = self.workers.get(id) {
+            // A worker that has ended has withdrawn it already.
+            let _ = worker.inbox.put(Newest::Gone);
         }
     }
 
@@ -152,8 +168,12 @@ impl Reloader {
         }
         let settled = self.workers.values().map(|worker| settled(worker.settled.clone()));
         let (all, latch, count) = (join_all(settled.collect::<Vec<_>>()), self.first_loads.clone(), self.workers.len());
+        let stopping = self.shared.stopping.clone();
         self.tasks.spawn(async move {
-            match tokio::time::timeout(FIRST_LOADS, all).await {
+            let Some(waited) = stopping.run_until_cancelled(tokio::time::timeout(FIRST_LOADS, all)).await else {
+                return;
+            };
+            match waited {
                 Ok(_) => info!(plugins = count, "every plugin that was there at the start has loaded or failed"),
                 Err(_) => {
                     warn!(plugins = count, "some plugins have not loaded after {FIRST_LOADS:?}; starting without them");

@@ -1,14 +1,16 @@
 //! One plugin's life: load the newest version, keep its lists fresh, try again what may yet work, withdraw it in the end.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 use tracing::{info, warn};
 
 use super::{
     Shared, Standing,
-    inbox::Inbox,
+    conflicts::Conflicts,
+    inbox::{Inbox, Newest},
     outcome::{LoadFailure, Outcome, Told},
+    version::Version,
 };
 use crate::{
     bundle::{self, Assembled, Bundle},
@@ -17,7 +19,7 @@ use crate::{
     model::{Claims, Generation, Listed, PluginId},
     registry::{Entry, State},
     runtime::{Limits, Plugin, PluginSettings, Validation},
-    source::{Dependency, RawPlugin, Report},
+    source::{RawPlugin, Report},
     telemetry::{LoadLabels, PluginLabels},
 };
 
@@ -25,9 +27,8 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(5);
 /// The longest wait: what it lacks may come without an event.
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
-
-/// From a change of the registry to the look at who answers what: at a start, many plugins load at once.
-const CONFLICTS_SETTLE: Duration = Duration::from_secs(1);
+/// How long a load waits for the API server to tell the kinds that a plugin lists; discovery asks again by itself.
+const KINDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Owns what is known of one plugin.
 pub(super) struct Worker {
@@ -36,15 +37,11 @@ pub(super) struct Worker {
     inbox: Arc<Inbox>,
     settled: watch::Sender<bool>,
     /// The newest version.
-    raw: Option<Arc<RawPlugin>>,
-    /// What the newest version names.
-    dependencies: Vec<Dependency>,
+    version: Option<Version>,
     serving: Option<Serving>,
     generation: Generation,
     told: Told,
-    /// What others answer in this plugin's stead, as its owner was told.
-    conflicts: Vec<String>,
-    conflict_check: Option<Instant>,
+    conflicts: Conflicts,
     retry: Option<(Instant, Duration)>,
 }
 
@@ -62,43 +59,46 @@ impl Worker {
     pub(super) fn new(id: PluginId, shared: Arc<Shared>, inbox: Arc<Inbox>, settled: watch::Sender<bool>) -> Self {
         Self {
             id,
+            conflicts: Conflicts::new(shared.changes.subscribe()),
             shared,
             inbox,
             settled,
-            raw: None,
-            dependencies: Vec::new(),
+            version: None,
             serving: None,
             generation: Generation(0),
             told: Told::default(),
-            conflicts: Vec::new(),
-            conflict_check: None,
             retry: None,
         }
     }
 
     /// Works until the plugin is gone or the process stops.
-    pub(super) async fn run(mut self) {
-        let (shared, inbox) = (self.shared.clone(), self.inbox.clone());
-        let mut changes = shared.changes.subscribe();
+    pub(super) async fn run(self) {
+        let stopping = self.shared.stopping.clone();
+        stopping.run_until_cancelled(self.work()).await;
+    }
+
+    async fn work(mut self) {
+        let inbox = self.inbox.clone();
         loop {
             tokio::select! {
-                () = shared.stopping.cancelled() => return,
                 pending = inbox.take() => {
-                    if pending.closed {
-                        self.withdraw();
-                        self.shared.board.forget(&self.id);
-                        return;
-                    }
-                    let touched = self.dependencies.iter().any(|dependency| pending.touched.contains(dependency));
-                    let changed = pending.raw.is_some_and(|raw| self.replace(raw));
+                    let changed = match pending.newest {
+                        Some(Newest::Version(raw)) => self.replace(raw),
+                        Some(Newest::Gone) => {
+                            self.forget();
+                            if inbox.end() {
+                                return;
+                            }
+                            false
+                        }
+                        None => false,
+                    };
+                    let touched = self.version.as_ref().is_some_and(|version| version.names_any_of(&pending.touched));
                     if changed || touched {
                         self.load().await;
                     }
                 }
-                _ = changes.changed() => {
-                    self.conflict_check.get_or_insert_with(|| Instant::now() + CONFLICTS_SETTLE);
-                }
-                () = until(self.conflict_check) => self.look_for_conflicts().await,
+                () = self.conflicts.due() => self.look_for_conflicts().await,
                 () = until(self.retry.map(|(at, _)| at)) => self.load().await,
                 () = until(self.serving.as_ref().map(|serving| serving.next_list)) => self.relist().await,
             }
@@ -106,21 +106,20 @@ impl Worker {
     }
 
     /// Takes a newer version; false if it says what the one at hand says (a restarted watch delivers everything again).
-    fn replace(&mut self, raw: Arc<RawPlugin>) -> bool {
-        let same = self.raw.as_ref().is_some_and(|known| {
-            known.manifest == raw.manifest && known.code == raw.code && known.unknown_keys == raw.unknown_keys
-        });
-        if !same {
-            self.dependencies = bundle::dependencies(&raw);
-            self.retry = None;
+    fn replace(&mut self, raw: RawPlugin) -> bool {
+        let version = Version::of(raw);
+        if let Some(known) = self.version.as_mut().filter(|known| known.says_what(&version)) {
+            known.identify_as(version);
+            return false;
         }
-        self.raw = Some(raw);
-        !same
+        self.version = Some(version);
+        self.retry = None;
+        true
     }
 
     async fn load(&mut self) {
-        let Some(raw) = self.raw.clone() else { return };
-        let outcome = match self.try_load(&raw).await {
+        let Some(mut version) = self.version.take() else { return };
+        let outcome = match self.try_load(version.raw()).await {
             Ok(outcome) => {
                 self.retry = None;
                 outcome
@@ -134,12 +133,16 @@ impl Worker {
                 self.retry = None;
                 if self.serving.is_none() {
                     // What can't serve owns nothing: whoever else claims its metrics answers.
-                    self.shared.registry().remove(&self.id);
+                    self.leave();
                 }
                 Outcome::Rejected(failure.to_string())
             }
         };
-        self.tell(&raw, &outcome).await;
+        self.tell(version.raw(), &outcome).await;
+        if self.retry.is_none() {
+            version.settle();
+        }
+        self.version = Some(version);
         self.settled.send_replace(true);
     }
 
@@ -239,35 +242,39 @@ impl Worker {
         self.shared.changed();
     }
 
+    fn leave(&self) {
+        self.shared.registry().remove(&self.id);
+        self.shared.changed();
+    }
+
+    /// Its metrics are served no more; what it had stored stays.
     fn withdraw(&mut self) {
         self.serving = None;
         self.retry = None;
-        self.shared.registry().remove(&self.id);
-        self.shared.changed();
-        self.shared.runtime.forget(&self.id);
-        self.shared.metrics.forget(&self.id.to_string());
+        self.leave();
         info!(plugin = %self.id, "withdrawn");
     }
 
-    /// Tells the owner which of the plugin's metrics another one answers; once for each change.
+    /// The plugin is gone, and nothing of it is left.
+    fn forget(&mut self) {
+        self.withdraw();
+        self.version = None;
+        self.told = Told::default();
+        self.shared.board.forget(&self.id);
+        self.shared.runtime.forget(&self.id);
+        self.shared.metrics.forget(&self.id.to_string());
+    }
+
+    /// Tells the owner which of the plugin's metrics another one answers.
     async fn look_for_conflicts(&mut self) {
-        self.conflict_check = None;
         let snapshot = self.shared.registry().snapshot();
-        let conflicts = snapshot.conflicts_of(&self.id);
-        let conflicts: Vec<String> = conflicts
-            .iter()
-            .map(|conflict| format!("{} is answered by {}", conflict.claimed, conflict.winner))
-            .collect();
-        if conflicts == self.conflicts {
-            return;
-        }
-        self.conflicts.clone_from(&conflicts);
-        self.shared.board.note_conflicts(&self.id, conflicts.clone());
-        let (Some(raw), false) = (&self.raw, conflicts.is_empty()) else { return };
-        let listed = conflicts.join(", ");
-        let message = format!("{listed}; claim other names in serves, or settle the order with serves.priority");
+        let Some(conflicts) = self.conflicts.changed(&snapshot, &self.id) else { return };
+        self.shared.board.note_conflicts(&self.id, conflicts.to_vec());
+        let (Some(version), false) = (&self.version, conflicts.is_empty()) else { return };
+        let lost = conflicts.join(", ");
+        let message = format!("{lost}; claim other names in serves, or settle the order with serves.priority");
         warn!(plugin = %self.id, "conflict: {message}");
-        let (id, uid, version) = (self.id.clone(), raw.uid.clone(), raw.version.clone());
+        let (id, uid, version) = (self.id.clone(), version.raw().uid.clone(), version.raw().version.clone());
         self.shared.reporter.report(Report { id, uid, version, good: false, reason: "Conflict", message }).await;
     }
 
@@ -291,10 +298,11 @@ impl Worker {
             outcome: outcome.label(),
             message: outcome.words(self.serving.is_some()).2,
             serving: self.serving.is_some(),
+            generation: self.generation.0,
             version: raw.version.clone(),
-            ..Standing::default()
+            conflicts: Vec::new(),
         };
-        self.shared.board.note(&self.id, self.generation, standing);
+        self.shared.board.note(&self.id, standing);
         if let Some(report) = self.told.report(outcome, self.serving.is_some(), raw) {
             self.shared.reporter.report(report).await;
         }
@@ -306,11 +314,9 @@ impl Serving {
     async fn list(&mut self, shared: &Shared) {
         match self.plugin.list().await {
             Ok(listed) => {
-                for metric in &listed.custom {
-                    // So that discovery knows the kind's scope; what the cluster does not have stays out of it.
-                    if let Err(error) = shared.kinds.kind(&metric.resource).await {
-                        info!(plugin = %self.plugin.id(), resource = %metric.resource, "kind not known yet: {error}");
-                    }
+                let known = self.learn_kinds(&listed, shared);
+                if tokio::time::timeout(KINDS_TIMEOUT, known).await.is_err() {
+                    info!(plugin = %self.plugin.id(), "kinds not known yet: the API server has not answered in {KINDS_TIMEOUT:?}");
                 }
                 self.listed = Arc::new(listed);
                 self.failed_lists = 0;
@@ -321,6 +327,16 @@ impl Serving {
                 let wait = RETRY.saturating_mul(1 << self.failed_lists.min(6)).min(self.list_every.max(RETRY));
                 self.next_list = Instant::now() + wait;
                 warn!(plugin = %self.plugin.id(), "its metrics could not be listed, so the last list stays: {}", error.message);
+            }
+        }
+    }
+
+    /// So that discovery knows the kinds' scopes; what the cluster does not have stays out of it.
+    async fn learn_kinds(&self, listed: &Listed, shared: &Shared) {
+        let resources: BTreeSet<_> = listed.custom.iter().map(|metric| &metric.resource).collect();
+        for resource in resources {
+            if let Err(error) = shared.kinds.kind(resource).await {
+                info!(plugin = %self.plugin.id(), %resource, "kind not known yet: {error}");
             }
         }
     }

@@ -1,14 +1,18 @@
 //! One call from permit to answer: a fresh store, a fresh instance, one exported function, and the end of all of it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use wasmtime::{Store, UpdateDeadline};
 
 use super::{
     abi::{Answer, InstancePre, Question},
     engine::{Engines, POOL_SLOTS},
     fault::{Fault, HOSTCALL_BYTES},
+    log::{Level, one_line},
     plugin::Limits,
     store::{CallState, CpuMeter, Reach},
 };
@@ -21,7 +25,7 @@ pub(super) struct Caller {
     pub(super) engines: Engines,
     pub(super) guests: tokio::runtime::Handle,
     /// This plugin's share, so that it can't occupy every slot.
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 /// Slots of the whole process: never more calls than the pool has instances for, so that an instance is never refused.
@@ -35,15 +39,28 @@ impl Caller {
         engines: Engines,
         guests: tokio::runtime::Handle,
     ) -> Self {
-        let permits = Semaphore::new(limits.concurrency);
+        let permits = Arc::new(Semaphore::new(limits.concurrency));
         Self { reach, instance, limits, engines, guests, permits }
     }
 
     /// Asks the guest on the guests' own runtime. Dropping this future ends the call.
     pub(super) async fn ask(self: &Arc<Self>, question: Question) -> Result<Answer, Fault> {
         let deadline = Instant::now() + self.limits.timeout;
+        let outcome = self.ask_until(deadline, question).await;
+        if let Err(fault) = &outcome {
+            let detail = if let Fault::Host(detail) = fault { detail.as_str() } else { "" };
+            self.reach.log.write(Level::Warn, &format!("call failed: {fault} {detail}"));
+        }
+        outcome
+    }
+
+    async fn ask_until(self: &Arc<Self>, deadline: Instant, question: Question) -> Result<Answer, Fault> {
+        let permits = self.permits(self.limits.timeout / 2).await?;
         let this = self.clone();
-        let call = self.guests.spawn(async move { this.run(question, deadline).await });
+        let call = self.guests.spawn(async move {
+            let _permits = permits;
+            this.run(question, deadline).await
+        });
         let mut call = tokio_util::task::AbortOnDropHandle::new(call);
         match tokio::time::timeout_at(deadline.into(), &mut call).await {
             Ok(Ok(outcome)) => outcome,
@@ -53,22 +70,27 @@ impl Caller {
         }
     }
 
+    /// A place among this plugin's calls, then one among all. Whoever has not got them in half of its time would hardly be
+    /// answered in the rest.
+    async fn permits(&self, patience: Duration) -> Result<(OwnedSemaphorePermit, SemaphorePermit<'static>), Fault> {
+        let until = tokio::time::Instant::now() + patience;
+        let busy = Fault::Busy { limit: self.limits.concurrency };
+        let own = tokio::time::timeout_at(until, self.permits.clone().acquire_owned()).await;
+        let own = own.map_err(|_| busy.clone())?.map_err(|_| busy)?;
+        let slot = tokio::time::timeout_at(until, SLOTS.acquire()).await;
+        let slot = slot.map_err(|_| Fault::Full)?.map_err(|_| Fault::Full)?;
+        Ok((own, slot))
+    }
+
     async fn run(&self, question: Question, deadline: Instant) -> Result<Answer, Fault> {
-        let busy = |_| Fault::Busy { limit: self.limits.concurrency };
-        let waited =
-            tokio::time::timeout_at(deadline.into(), async { (self.permits.acquire().await, SLOTS.acquire().await) });
-        let _permits = waited.await.map_err(busy)?;
         let _ticking = self.engines.ticking();
         let meter = CpuMeter::new(self.limits.cpu);
         let mut store = self.store(&question, deadline, meter.clone());
         let outcome = meter.count(self.instance.ask(&mut store, question)).await;
-        if outcome.is_err() {
-            store.data().log_stderr();
-        }
         outcome.map_err(|error| {
-            let fault = Fault::of(&error);
-            tracing::warn!(plugin = %self.reach.id, "call failed: {fault}: {}", super::log::one_line(&format!("{error:#}")));
-            fault
+            store.data().log_stderr();
+            tracing::debug!(plugin = %self.reach.id, "call ended: {}", one_line(&format!("{error:#}")));
+            Fault::of(&error)
         })
     }
 

@@ -19,14 +19,20 @@ pub(super) enum Fault {
     Cpu { limit: Duration },
     #[error("the plugin needs more than {limit_mib} MiB of memory; make it use less, or raise limits.memory")]
     Memory { limit_mib: usize },
+    #[error("the plugin needs a table of more than {limit} elements, the adapter's limit; build it from less code")]
+    Table { limit: usize },
     #[error(
         "the plugin did not answer within {limit:?}; its backend may be slow: make it ask for less, or raise limits.timeout"
     )]
     Time { limit: Duration },
     #[error(
-        "{limit} requests of this plugin are under way and none ended within its timeout; its backend may be slow, or raise limits.concurrency"
+        "{limit} requests of this plugin are under way and none ended in half its timeout; its backend may be slow, or raise limits.concurrency"
     )]
     Busy { limit: usize },
+    #[error(
+        "the adapter runs as many requests of all plugins as it can; their backends may be slow, or run more replicas"
+    )]
+    Full,
     #[error("the plugin ended itself instead of answering (exit); answer with a failure instead")]
     Exit,
     #[error("the plugin moved more data in one call than the adapter carries ({} MiB); make it answer with less", HOSTCALL_BYTES >> 20)]
@@ -59,7 +65,7 @@ impl Fault {
     fn reason(&self) -> Reason {
         match self {
             Self::Time { .. } => Reason::Timeout,
-            Self::Busy { .. } => Reason::Overloaded,
+            Self::Busy { .. } | Self::Full => Reason::Overloaded,
             _ => Reason::Internal,
         }
     }

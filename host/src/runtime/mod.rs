@@ -8,16 +8,19 @@
 //! - `store`: what one call's instance can reach, and how much of it
 //! - `abi`: the WIT package's versions, each with its bindings, conversions and imports
 //! - `fault`: why a call ended without an answer
-//! - `state`, `log`: what guests keep and say
+//! - `listing`: what a guest lists, judged
+//! - `state`, `log`, `stderr`: what guests keep and say
 
 mod abi;
 mod call;
 mod compile;
 mod engine;
 mod fault;
+mod listing;
 mod log;
 mod plugin;
 mod state;
+mod stderr;
 mod store;
 
 use std::sync::Arc;

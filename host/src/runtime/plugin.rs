@@ -1,7 +1,7 @@
 //! One loaded plugin: a component with its settings and limits, as a [`Provider`] of its own metrics.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,8 @@ use super::{
     call::Caller,
     compile::Code,
     fault::Fault,
-    log::GuestLog,
+    listing,
+    log::{GuestLog, Level},
     store::Reach,
 };
 use crate::{
@@ -83,11 +84,15 @@ pub struct Plugin {
     caller: Arc<Caller>,
     exports: Exports,
     metrics: Arc<Metrics>,
+    /// What was wrong with the last list.
+    complaints: Mutex<Vec<String>>,
+    /// As long as it lives the compiler gives it to plugins of the same bytes.
+    _code: Arc<Code>,
 }
 
 impl Runtime {
     /// Joins code with settings. No guest code runs yet.
-    pub fn load(&self, code: &Code, settings: PluginSettings) -> Result<Plugin, LoadError> {
+    pub fn load(&self, code: &Arc<Code>, settings: PluginSettings) -> Result<Plugin, LoadError> {
         let PluginSettings { id, config, http, limits } = settings;
         let instance = self.linkers.link(&code.component).map_err(|error| LoadError::Link(format!("{error:#}")))?;
         let exports = InstancePre::exports(&instance);
@@ -104,7 +109,13 @@ impl Runtime {
             kinds: self.kinds.clone(),
         };
         let caller = Caller::new(Arc::new(reach), instance, limits, self.engines.clone(), self.guests.clone());
-        Ok(Plugin { caller: Arc::new(caller), exports, metrics: self.metrics.clone() })
+        Ok(Plugin {
+            caller: Arc::new(caller),
+            exports,
+            metrics: self.metrics.clone(),
+            complaints: Mutex::default(),
+            _code: code.clone(),
+        })
     }
 }
 
@@ -139,26 +150,34 @@ impl Plugin {
         }
     }
 
-    /// Asks the guest for its lists; sorted, without repetition.
+    /// Asks the guest for its lists; sorted, without repetition and without names that can't be served, which are logged.
     pub async fn list(&self) -> Result<Listed, FetchError> {
-        let mut listed = Listed::default();
+        let (mut listed, mut complaints) = (Listed::default(), Vec::new());
         if self.exports.custom {
-            listed.custom = match self.ask(Question::ListCustom).await? {
+            let names = match self.ask(Question::ListCustom).await? {
                 Answer::CustomList(list) => self.bounded(list.map_err(|error| error.of(self.id()))?)?,
                 _ => return Err(mismatch().of(self.id())),
             };
-            listed.custom.sort();
-            listed.custom.dedup();
+            listed.custom = listing::custom(names, &mut complaints);
         }
         if self.exports.external {
-            listed.external = match self.ask(Question::ListExternal).await? {
+            let names = match self.ask(Question::ListExternal).await? {
                 Answer::ExternalList(list) => self.bounded(list.map_err(|error| error.of(self.id()))?)?,
                 _ => return Err(mismatch().of(self.id())),
             };
-            listed.external.sort();
-            listed.external.dedup();
+            listed.external = listing::external(names, &mut complaints);
         }
+        self.complain(complaints);
         Ok(listed)
+    }
+
+    /// Logs what is wrong with a list, once and not each time that the guest is asked for it.
+    fn complain(&self, complaints: Vec<String>) {
+        let mut told = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != complaints {
+            complaints.iter().for_each(|complaint| self.caller.reach.log.write(Level::Warn, complaint));
+            *told = complaints;
+        }
     }
 
     async fn ask(&self, question: Question) -> Result<Answer, FetchError> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use wasmtime::{ResourceLimiter, component::ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p2::pipe::MemoryOutputPipe};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     fault::Fault,
     log::{GuestLog, Level},
     state::PluginState,
+    stderr::Stderr,
 };
 use crate::{
     egress,
@@ -25,8 +26,6 @@ use crate::{
 
 /// Elements of all tables of an instance: function pointers of a large interpreter, with room.
 const TABLE_ELEMENTS: usize = 100_000;
-/// Bytes of what a guest prints to standard error (a panic's message) that are kept for the log.
-const STDERR_BYTES: usize = 4096;
 
 /// What an instance reaches of its plugin: shared by all of the plugin's calls.
 pub(super) struct Reach {
@@ -55,7 +54,7 @@ pub(super) struct CallState {
 
 struct Wasi {
     ctx: WasiCtx,
-    stderr: MemoryOutputPipe,
+    stderr: Stderr,
     http: WasiHttpCtx,
     hooks: Hooks,
 }
@@ -80,16 +79,16 @@ impl CallState {
     /// Logs what the guest printed to standard error: for most languages a panic's message.
     pub(super) fn log_stderr(&self) {
         let Some(wasi) = &self.wasi else { return };
-        let printed = wasi.stderr.contents();
+        let printed = wasi.stderr.printed();
         if !printed.is_empty() {
-            self.reach.log.write(Level::Warn, &String::from_utf8_lossy(&printed));
+            self.reach.log.write(Level::Warn, &printed);
         }
     }
 
     fn wasi(&mut self) -> (&mut Wasi, &mut ResourceTable) {
         let Self { wasi, table, reach, deadline, .. } = self;
         let wasi = wasi.get_or_insert_with(|| {
-            let stderr = MemoryOutputPipe::new(STDERR_BYTES);
+            let stderr = Stderr::default();
             // No arguments, environment, preopened folders or sockets; clocks and random numbers are harmless.
             let ctx = WasiCtx::builder().stderr(stderr.clone()).allow_tcp(false).allow_udp(false).build();
             Box::new(Wasi { ctx, stderr, http: WasiHttpCtx::new(), hooks: Hooks::new(reach.clone(), *deadline) })
@@ -114,8 +113,14 @@ impl WasiHttpView for CallState {
 
 /// Bounds the linear memories of an instance in sum.
 pub(super) struct MemoryLimit {
-    bytes: usize,
+    pub(super) bytes: usize,
     used: usize,
+}
+
+impl MemoryLimit {
+    pub(super) fn exceeded(&self) -> Fault {
+        Fault::Memory { limit_mib: self.bytes >> 20 }
+    }
 }
 
 impl ResourceLimiter for MemoryLimit {
@@ -123,14 +128,14 @@ impl ResourceLimiter for MemoryLimit {
         let used = self.used.saturating_add(desired.saturating_sub(current));
         if used > self.bytes {
             // A guest that sees a failed growth aborts in its own words; a trap of ours says which limit it was.
-            return Err(Fault::Memory { limit_mib: self.bytes >> 20 }.into());
+            return Err(self.exceeded().into());
         }
         self.used = used;
         Ok(true)
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS)
+        if desired > TABLE_ELEMENTS { Err(Fault::Table { limit: TABLE_ELEMENTS }.into()) } else { Ok(true) }
     }
 }
 

@@ -101,7 +101,7 @@ impl wit::objects::Host for CallState {
     }
 }
 
-/// Which objects a guest may see: those of the request's namespace, or of no namespace.
+/// Which objects a guest may see: those of the request's namespace, or cluster-scoped ones for a request without a namespace.
 struct Scope {
     namespace: Option<String>,
     resource: model::GroupResource,
@@ -120,16 +120,16 @@ async fn scope(
     let Some(kind) = reach.kinds.kind(&resource).await? else {
         return Err(bad_request(format!("the cluster has no resource {resource}")));
     };
-    let namespace = match (namespace, kind.namespaced) {
-        (_, false) => None,
-        (Some(namespace), true) => Some(namespace.to_owned()),
-        (None, true) => {
-            return Err(bad_request(format!(
-                "{resource} live in namespaces, and this call has none: ask while a metric is looked up"
-            )));
-        }
-    };
-    Ok(Scope { namespace, resource, selector })
+    match (namespace, kind.namespaced) {
+        (None, true) => Err(bad_request(format!(
+            "{resource} live in namespaces, and this call has none: ask while a metric of a namespace is looked up"
+        ))),
+        // Whoever may read a namespace's metrics would learn of the whole cluster.
+        (Some(_), false) => Err(bad_request(format!(
+            "{resource} live in no namespace, and this call is about one: ask while a metric of {resource} is looked up"
+        ))),
+        (namespace, _) => Ok(Scope { namespace: namespace.map(str::to_owned), resource, selector }),
+    }
 }
 
 fn endpoint(endpoint: model::Endpoint) -> wit::objects::Endpoint {
@@ -158,7 +158,17 @@ impl wit::http::Host for CallState {
         use futures::StreamExt as _;
         let (reach, remaining) = (&self.reach, self.remaining());
         let fetches = requests.into_iter().map(|request| fetch(reach, remaining, request));
-        Ok(futures::stream::iter(fetches).buffered(PARALLEL_FETCHES).collect().await)
+        let mut answers = futures::stream::iter(fetches).buffered(PARALLEL_FETCHES);
+        let (mut collected, mut bytes) = (Vec::new(), 0_usize);
+        while let Some(answer) = answers.next().await {
+            bytes = bytes.saturating_add(answer.as_ref().map_or(0, |response| response.body.len()));
+            if bytes > self.memory.bytes {
+                // The guest could not take them all, and the adapter need not hold them all to see that.
+                return Err(self.memory.exceeded().into());
+            }
+            collected.push(answer);
+        }
+        Ok(collected)
     }
 }
 

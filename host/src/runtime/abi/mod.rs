@@ -11,7 +11,9 @@ use wasmtime::{
 };
 
 use super::{engine::Engines, store::CallState};
-use crate::model::{CustomMetric, CustomQuery, CustomSample, ExternalQuery, ExternalSample, FetchError, MetricName};
+use crate::model::{
+    CustomMetric, CustomQuery, CustomSample, ExternalQuery, ExternalSample, FetchError, InvalidMetricName, MetricName,
+};
 
 /// What a guest is asked.
 #[derive(Debug, Clone)]
@@ -34,11 +36,11 @@ impl Question {
     }
 }
 
-/// What it answered. The inner error is the guest's own failure.
+/// What it answered. The inner error is the guest's own failure; in lists, each name is judged by itself.
 pub(super) enum Answer {
     Valid(Result<(), FetchError>),
-    CustomList(Result<Vec<CustomMetric>, FetchError>),
-    ExternalList(Result<Vec<MetricName>, FetchError>),
+    CustomList(Result<Vec<Result<CustomMetric, InvalidMetricName>>, FetchError>),
+    ExternalList(Result<Vec<Result<MetricName, InvalidMetricName>>, FetchError>),
     Custom(Result<Vec<CustomSample>, FetchError>),
     External(Result<Vec<ExternalSample>, FetchError>),
 }

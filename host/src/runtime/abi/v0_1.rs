@@ -83,13 +83,13 @@ impl Plugin {
                 let guest =
                     self.custom.as_ref().ok_or_else(|| missing("custom-metrics"))?.load(&mut *store, &instance)?;
                 let outcome = guest.call_list_metrics(&mut *store).await?;
-                Ok(Answer::CustomList(collect(outcome, custom_metric)?))
+                Ok(Answer::CustomList(collect(outcome, |metric| Ok(custom_metric(metric)))?))
             }
             Question::ListExternal => {
                 let guest =
                     self.external.as_ref().ok_or_else(|| missing("external-metrics"))?.load(&mut *store, &instance)?;
                 let outcome = guest.call_list_metrics(&mut *store).await?;
-                Ok(Answer::ExternalList(collect(outcome, metric_name)?))
+                Ok(Answer::ExternalList(collect(outcome, |name| Ok(model::MetricName::new(name)))?))
             }
             Question::Custom(query) => {
                 let guest =
@@ -143,13 +143,9 @@ fn collect<From, To>(
     }
 }
 
-fn custom_metric(metric: custom_metrics::Metric) -> Result<model::CustomMetric, Fault> {
+fn custom_metric(metric: custom_metrics::Metric) -> Result<model::CustomMetric, model::InvalidMetricName> {
     let resource = model::GroupResource { group: metric.resource.group, name: metric.resource.name };
-    Ok(model::CustomMetric { resource, name: metric_name(metric.name)? })
-}
-
-fn metric_name(name: String) -> Result<model::MetricName, Fault> {
-    model::MetricName::new(name).map_err(|error| Fault::Nonsense(error.to_string()))
+    Ok(model::CustomMetric { resource, name: model::MetricName::new(metric.name)? })
 }
 
 fn custom_sample(sample: custom_metrics::Sample, metric: &str) -> Result<model::CustomSample, Fault> {
