@@ -31,7 +31,7 @@ use wasm_metrics_adapter::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn load(component: &str, config: &[(&str, String)], egress: EgressConfig) -> Plugin {
-    let world = world().await;
+    let world = world(&Arc::default()).await;
     let id = PluginId { namespace: "plugins".to_owned(), name: component.to_owned() };
     let code = world.runtime.compiler().compile(guest(component)).await.unwrap();
     let settings = PluginSettings {

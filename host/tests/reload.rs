@@ -148,7 +148,7 @@ async fn the_same_content_again_does_nothing() {
     stage.put(queue).await;
     stage.put(plugin("queue", "value: '2', metrics: depth", "")).await;
     stage.until("depth", is("2")).await;
-    stage.until("depth", |_| stage.loads("queue", "loaded") >= 2).await;
+    stage.until_loaded("queue", 2).await;
     assert_eq!(stage.loads("queue", "loaded"), 2);
     assert!(stage.is_silent());
 }
@@ -261,7 +261,8 @@ async fn a_call_under_way_ends_on_the_version_that_it_began_with() {
     let (under_way, swapped) = tokio::join!(stage.ask("depth"), async {
         arrived.acquire().await.unwrap().forget();
         stage.put(plugin("queue", "value: '9', metrics: depth", "")).await;
-        stage.until("depth", is("9")).await;
+        stage.until_loaded("queue", 2).await;
+        assert_eq!(stage.ask("depth").await.unwrap(), "9");
         release.add_permits(Semaphore::MAX_PERMITS);
         "swapped"
     });
@@ -279,7 +280,7 @@ async fn a_plugin_made_again_during_a_load_is_the_one_that_stays() {
     stage.send(Event::Remove(id("queue"))).await;
     stage.put(plugin("queue", "value: '2', metrics: depth", "")).await;
     gate.add_permits(Semaphore::MAX_PERMITS);
-    stage.until("depth", |_| stage.loads("queue", "loaded") == 2).await;
+    stage.until_loaded("queue", 2).await;
     assert_eq!(stage.ask("depth").await.unwrap(), "2");
     assert_eq!(stage.report().await.reason, "Loaded");
     assert!(stage.is_silent());

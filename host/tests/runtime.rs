@@ -14,11 +14,17 @@ mod compiling;
 mod faults;
 #[path = "runtime/imports.rs"]
 mod imports;
+#[path = "runtime/logs.rs"]
+mod logs;
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
-use support::world;
+use logs::logs;
+use support::World;
 use wasm_metrics_adapter::{
     egress,
     model::{
@@ -26,10 +32,18 @@ use wasm_metrics_adapter::{
         GroupResource, MetricName, ObjectSelection, PluginId, Provider, Selector,
     },
     runtime::{Limits, Plugin, PluginSettings, Validation},
+    telemetry::Metrics,
 };
 
 /// Long enough that no healthy call meets it, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Counts the calls of all tests.
+static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(Arc::default);
+
+async fn world() -> &'static World {
+    support::world(&METRICS).await
+}
 
 /// A probe that is about to be loaded.
 struct Probe {
@@ -148,7 +162,7 @@ async fn a_custom_metric_comes_for_one_object_and_for_those_selected() {
 
 #[tokio::test]
 async fn lists_are_sorted_and_cleaned() {
-    let logs = support::logs();
+    let logs = logs();
     let plugin = probe("lists").config("metrics", "b,a,b,bad/name,Status,A").config("resource", "nodes").load().await;
     for _ in 0..3 {
         let listed = plugin.list().await.unwrap();

@@ -35,7 +35,7 @@ pub(super) struct Pending {
 /// The newest state of a plugin.
 pub(super) enum Newest {
     /// It is there.
-    Version(RawPlugin),
+    Version(Box<RawPlugin>),
     /// It is gone.
     Gone,
 }
@@ -89,14 +89,14 @@ mod tests {
     use crate::model::PluginId;
 
     fn version(version: &str) -> Newest {
-        Newest::Version(RawPlugin {
+        Newest::Version(Box::new(RawPlugin {
             id: PluginId { namespace: "shop".to_owned(), name: "queue".to_owned() },
             uid: String::new(),
             version: version.to_owned(),
             manifest: None,
-            code: Default::default(),
+            code: std::collections::BTreeMap::new(),
             unknown_keys: Vec::new(),
-        })
+        }))
     }
 
     #[tokio::test]

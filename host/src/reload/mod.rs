@@ -131,7 +131,7 @@ impl Reloader {
     fn put(&mut self, raw: RawPlugin) {
         self.workers.retain(|_, worker| !worker.inbox.has_ended());
         let id = raw.id.clone();
-        let mut newest = Newest::Version(raw);
+        let mut newest = Newest::Version(Box::new(raw));
         // A plugin that comes back stays with its worker, which may be at the old one still: two of them would race for the
         // registry. It gets another only if that one ended this very moment.
         while let Err(given_back) = self.worker(&id).inbox.put(newest) {

@@ -83,7 +83,7 @@ impl Worker {
             tokio::select! {
                 pending = inbox.take() => {
                     let changed = match pending.newest {
-                        Some(Newest::Version(raw)) => self.replace(raw),
+                        Some(Newest::Version(raw)) => self.replace(*raw),
                         Some(Newest::Gone) => {
                             self.forget();
                             if inbox.end() {

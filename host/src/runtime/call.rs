@@ -96,7 +96,9 @@ impl Caller {
 
     fn store(&self, question: &Question, deadline: Instant, meter: Arc<CpuMeter>) -> Store<CallState> {
         let namespace = question.namespace().map(str::to_owned);
-        let state = CallState::new(self.reach.clone(), namespace, deadline, self.limits.memory_bytes, meter);
+        // A guest whose backend is slow has time left to say which one it was.
+        let backends_until = deadline - self.limits.timeout / 10;
+        let state = CallState::new(self.reach.clone(), namespace, backends_until, self.limits.memory_bytes, meter);
         let mut store = Store::new(self.instance.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HOSTCALL_BYTES);

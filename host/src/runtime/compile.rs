@@ -16,7 +16,7 @@ use wasmtime::component::Component;
 pub use child::run as run_child;
 
 use self::{cache::Cache, child::Child};
-use super::engine::Engines;
+use super::{StartError, engine::Engines};
 
 /// Where compiling happens, and what it leaves behind.
 #[derive(Debug, Clone, Default)]
@@ -65,11 +65,14 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    pub(super) fn new(config: CompilerConfig, engines: Engines) -> anyhow::Result<Self> {
+    pub(super) fn new(config: CompilerConfig, engines: Engines) -> Result<Self, StartError> {
         let CompilerConfig { cache_dir, child } = config;
         let mut engine = std::hash::DefaultHasher::new();
         engines.pooled.precompile_compatibility_hash().hash(&mut engine);
-        let cache = cache_dir.map(|folder| Cache::open(folder, engine.finish())).transpose()?;
+        let open = |folder: PathBuf| {
+            Cache::open(folder.clone(), engine.finish()).map_err(|cause| StartError::Cache { folder, cause })
+        };
+        let cache = cache_dir.map(open).transpose()?;
         Ok(Self {
             engines,
             cache,

@@ -23,7 +23,7 @@ mod state;
 mod stderr;
 mod store;
 
-use std::sync::Arc;
+use std::{io, path::PathBuf, sync::Arc};
 
 pub use compile::{Code, CompileError, Compiler, CompilerConfig, run_child as run_compiler_child};
 pub use plugin::{Limits, LoadError, Plugin, PluginSettings, Validation};
@@ -32,6 +32,29 @@ use crate::{
     model::{Kinds, Objects},
     telemetry::Metrics,
 };
+
+/// Why the runtime could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// wasmtime's engines: most often too little address space for the pool.
+    #[error("start wasmtime: {0}; the adapter reserves address space for its guests, so `ulimit -v` must be unlimited")]
+    Engine(String),
+    /// The compile cache's folder can't be used.
+    #[error("open the compile cache {}; choose a folder that the adapter may write with --compile-cache-dir", folder.display())]
+    Cache {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl From<wasmtime::Error> for StartError {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Engine(format!("{error:#}"))
+    }
+}
 
 /// What all plugins of this process share.
 pub struct Runtime {
@@ -48,13 +71,17 @@ pub struct Runtime {
 impl Runtime {
     /// Guests run on `guests`, a Tokio runtime of their own, so that a spinning guest never delays TLS, authentication or
     /// discovery.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
     pub fn new(
         compiler: CompilerConfig,
         guests: tokio::runtime::Handle,
         objects: Arc<dyn Objects>,
         kinds: Arc<dyn Kinds>,
         metrics: Arc<Metrics>,
-    ) -> anyhow::Result<Arc<Self>> {
+    ) -> Result<Arc<Self>, StartError> {
         let engines = engine::Engines::start()?;
         let linkers = abi::Linkers::new(&engines)?;
         let compiler = Compiler::new(compiler, engines.clone())?;

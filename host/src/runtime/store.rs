@@ -43,8 +43,8 @@ pub(super) struct CallState {
     pub(super) reach: Arc<Reach>,
     /// The namespace of the request under way; absent for cluster-scoped objects, lists and validation.
     pub(super) namespace: Option<String>,
-    /// When the call's time is up.
-    pub(super) deadline: Instant,
+    /// When requests to backends are given up.
+    backends_until: Instant,
     pub(super) memory: MemoryLimit,
     pub(super) meter: Arc<CpuMeter>,
     table: ResourceTable,
@@ -63,17 +63,17 @@ impl CallState {
     pub(super) fn new(
         reach: Arc<Reach>,
         namespace: Option<String>,
-        deadline: Instant,
+        backends_until: Instant,
         memory_bytes: usize,
         meter: Arc<CpuMeter>,
     ) -> Self {
         let memory = MemoryLimit { bytes: memory_bytes, used: 0 };
-        Self { reach, namespace, deadline, memory, meter, table: ResourceTable::new(), wasi: None }
+        Self { reach, namespace, backends_until, memory, meter, table: ResourceTable::new(), wasi: None }
     }
 
     /// Time left, for requests to backends.
     pub(super) fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.backends_until.saturating_duration_since(Instant::now())
     }
 
     /// Logs what the guest printed to standard error: for most languages a panic's message.
@@ -86,12 +86,12 @@ impl CallState {
     }
 
     fn wasi(&mut self) -> (&mut Wasi, &mut ResourceTable) {
-        let Self { wasi, table, reach, deadline, .. } = self;
+        let Self { wasi, table, reach, backends_until, .. } = self;
         let wasi = wasi.get_or_insert_with(|| {
             let stderr = Stderr::default();
             // No arguments, environment, preopened folders or sockets; clocks and random numbers are harmless.
             let ctx = WasiCtx::builder().stderr(stderr.clone()).allow_tcp(false).allow_udp(false).build();
-            Box::new(Wasi { ctx, stderr, http: WasiHttpCtx::new(), hooks: Hooks::new(reach.clone(), *deadline) })
+            Box::new(Wasi { ctx, stderr, http: WasiHttpCtx::new(), hooks: Hooks::new(reach.clone(), *backends_until) })
         });
         (wasi, table)
     }

@@ -45,7 +45,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn new() -> Self {
-        let world = world().await;
+        let world = world(&Arc::default()).await;
         let (writer, reader) = registry::new();
         let (events, inbox) = mpsc::channel(1);
         let (tell, reports) = mpsc::unbounded_channel();
@@ -117,6 +117,17 @@ impl Stage {
         };
         let waited = tokio::time::timeout(PATIENCE, asking).await;
         assert!(waited.is_ok(), "{metric}: {:?}", self.ask(metric).await);
+    }
+
+    /// Waits until a plugin has loaded so often, without asking it.
+    pub(crate) async fn until_loaded(&self, plugin: &str, count: u64) {
+        let waiting = async {
+            while self.loads(plugin, "loaded") < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(waited.is_ok(), "{plugin} has loaded {} times", self.loads(plugin, "loaded"));
     }
 
     /// Loads of a plugin that ended so.

@@ -10,7 +10,7 @@ use wasm_metrics_adapter::{
     telemetry::Metrics,
 };
 
-use crate::{external, probe, support};
+use crate::{external, probe, support, world};
 
 fn runtime(cache: Option<&Path>, child: impl Into<std::path::PathBuf>) -> Arc<Runtime> {
     let objects = Arc::new(FixedObjects::default());
@@ -23,7 +23,7 @@ const NO_COMPILER: &str = "/nonexistent/compiler";
 
 #[tokio::test]
 async fn what_does_not_compile_is_refused_in_words() {
-    let compiler = support::world().await.runtime.compiler();
+    let compiler = world().await.runtime.compiler();
     let invalid = wat::parse_str("(component (core module (func (result i32))))").unwrap();
     for (bytes, expected) in [
         (Bytes::from_static(b"garbage"), "the component does not compile: "),
@@ -41,7 +41,7 @@ async fn what_does_not_compile_is_refused_in_words() {
 
 #[tokio::test]
 async fn a_component_without_metrics_or_with_foreign_imports_is_refused() {
-    let runtime = &support::world().await.runtime;
+    let runtime = &world().await.runtime;
     let empty = wat::parse_str("(component)").unwrap();
     let code = runtime.compiler().compile(empty.into()).await.unwrap();
     let refused = runtime.load(&code, probe("empty").settings().await).err().unwrap();

@@ -4,7 +4,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use wasm_metrics_adapter::model::{Provider as _, Reason};
 
-use crate::{ExternalSample, custom_query, external, label, probe, selected, support};
+use crate::{ExternalSample, custom_query, external, label, logs::logs, probe, selected, support, world};
 
 /// A backend on loopback that answers every request with the same text; its origin.
 async fn backend(answer: &'static str) -> String {
@@ -24,7 +24,7 @@ fn seen<'a>(samples: &'a [ExternalSample], import: &str) -> (String, &'a str) {
 
 #[tokio::test]
 async fn every_import_works() {
-    let logs = support::logs();
+    let logs = logs();
     let origin = backend("seven").await;
     let plugin = probe("imports").config("behaviour", "imports").config("url", &origin).origin(&origin).load().await;
     let samples = external(&plugin, "shop").await.unwrap().samples;
@@ -98,7 +98,7 @@ async fn state_is_kept_by_namespace_and_over_a_reload() {
     let calls = (0..40).map(|_| external(&reloaded, "shop"));
     assert!(futures::future::join_all(calls).await.iter().all(Result::is_ok));
     assert_eq!(count(&reloaded, "shop").await, "44");
-    support::world().await.runtime.forget(reloaded.id());
+    world().await.runtime.forget(reloaded.id());
     let anew = load().await;
     assert_eq!(count(&anew, "shop").await, "1", "a plugin that is gone leaves nothing");
 }
@@ -116,4 +116,26 @@ async fn wasi_gives_clocks_and_chance_and_nothing_else() {
     let chance = |samples: &[ExternalSample]| label(&samples[10], "detail").to_owned();
     let again = external(&plugin, "shop").await.unwrap().samples;
     assert_ne!(chance(&samples), chance(&again), "each instance has its own random numbers");
+}
+
+#[tokio::test]
+async fn wasi_http_goes_the_same_way_as_http() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    let router = Router::new().fallback(async |uri: axum::http::Uri, body: String| format!("{uri} {}", body.len()));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let asks = |name: &str| probe(name).config("authority", &authority).config("body", "x".repeat(10_000));
+    let granted = asks("wasi-http").origin(&format!("http://{authority}")).load_of(support::guest("wasi-http")).await;
+    let samples = external(&granted, "shop").await.unwrap().samples;
+    assert_eq!((samples[0].value.units(), label(&samples[0], "detail")), (200, "/queue?depth=1 10000"));
+
+    let logs = logs();
+    let refused = asks("wasi-http-refused").load_of(support::guest("wasi-http")).await;
+    let samples = external(&refused, "shop").await.unwrap().samples;
+    assert_eq!((samples[0].value.units(), label(&samples[0], "detail")), (-1, "ErrorCode::HttpRequestDenied"));
+    let lines = logs.of(refused.id());
+    assert!(
+        lines.iter().any(|line| line.contains("is not in `egress` of plugin plugins/wasi-http-refused")),
+        "{lines:?}"
+    );
 }

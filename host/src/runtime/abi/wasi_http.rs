@@ -23,12 +23,12 @@ type Transmission = Box<dyn Future<Output = Result<(), Error>> + Send>;
 /// Sends a call's requests through its plugin's client.
 pub(in crate::runtime) struct Hooks {
     reach: Arc<Reach>,
-    deadline: Instant,
+    backends_until: Instant,
 }
 
 impl Hooks {
-    pub(in crate::runtime) fn new(reach: Arc<Reach>, deadline: Instant) -> Self {
-        Self { reach, deadline }
+    pub(in crate::runtime) fn new(reach: Arc<Reach>, backends_until: Instant) -> Self {
+        Self { reach, backends_until }
     }
 }
 
@@ -40,7 +40,7 @@ impl WasiHttpHooks for Hooks {
         _transmitted: Transmission,
     ) -> Box<dyn Future<Output = Exchange> + Send> {
         let reach = self.reach.clone();
-        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        let remaining = self.backends_until.saturating_duration_since(Instant::now());
         Box::new(async move { exchange(&reach, request, timeout(options, remaining)).await })
     }
 }

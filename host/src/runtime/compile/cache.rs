@@ -1,5 +1,6 @@
 //! Compiled code on disk. Native code runs with the adapter's rights, so each file carries a MAC over the engine (wasmtime's
-//! version, the processor, our configuration), the component's digest and the code; the key is a file that only this user reads. Whatever does not verify is compiled anew.
+//! version, the processor, our configuration), the component's digest and the code; the key is a file that only this user reads.
+//! Whatever does not verify is compiled anew.
 
 use std::{
     fs,
@@ -26,16 +27,9 @@ pub(super) struct Cache {
 
 impl Cache {
     /// Opens or makes the folder, with a key of its own, for code of the engine that `engine` stands for.
-    pub(super) fn open(folder: PathBuf, engine: u64) -> anyhow::Result<Self> {
-        use anyhow::Context as _;
-        let context = || {
-            format!(
-                "open the compile cache {}; choose a folder that the adapter may write with --compile-cache-dir",
-                folder.display()
-            )
-        };
-        fs::create_dir_all(&folder).with_context(context)?;
-        let key = read_or_make_key(&folder.join("key")).with_context(context)?;
+    pub(super) fn open(folder: PathBuf, engine: u64) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let key = read_or_make_key(&folder.join("key"))?;
         Ok(Self { folder, key, engine })
     }
 

@@ -31,17 +31,18 @@ const REFUSED: i32 = 65;
 /// Runs the adapter's own binary as `wasm-metrics-adapter compile`.
 pub(super) struct Child {
     binary: PathBuf,
+    timeout: Duration,
 }
 
 impl Child {
     pub(super) fn new(binary: PathBuf) -> Self {
-        Self { binary }
+        Self { binary, timeout: TIMEOUT }
     }
 
     pub(super) async fn compile(&self, wasm: Bytes) -> Result<Vec<u8>, CompileError> {
-        tokio::time::timeout(TIMEOUT, self.exchange(wasm))
+        tokio::time::timeout(self.timeout, self.exchange(wasm))
             .await
-            .map_err(|_| CompileError::Failed(format!("not done after {TIMEOUT:?}")))?
+            .map_err(|_| CompileError::Failed(format!("not done after {:?}", self.timeout)))?
     }
 
     async fn exchange(&self, wasm: Bytes) -> Result<Vec<u8>, CompileError> {
@@ -118,5 +119,76 @@ pub(super) async fn in_this_process(wasm: Bytes) -> Result<Vec<u8>, CompileError
     match work.await {
         Ok(outcome) => outcome.map_err(|error| CompileError::Refused(format!("{error:#}"))),
         Err(error) => Err(CompileError::Failed(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::BufRead as _, path::Path};
+
+    use super::*;
+
+    /// A compiler that does what a script says. Another process writes it: a descriptor of ours, inherited by a child of another
+    /// test, would make it "text file busy".
+    fn scripted(folder: &Path, script: &str) -> Child {
+        let binary = folder.join("compiler");
+        let write = ["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$0" && chmod 700 "$0""#];
+        let written = std::process::Command::new("sh").args(write).arg(&binary).arg(script).status().unwrap();
+        assert!(written.success());
+        Child::new(binary)
+    }
+
+    async fn outcome(script: &str) -> Result<Vec<u8>, CompileError> {
+        let folder = tempfile::tempdir().unwrap();
+        scripted(folder.path(), script).compile(Bytes::from_static(b"component")).await
+    }
+
+    #[tokio::test]
+    async fn the_exit_tells_what_became_of_it() {
+        assert_eq!(outcome("cat").await, Ok(b"component".to_vec()));
+        assert_eq!(outcome("echo no good >&2; exit 65").await, Err(CompileError::Refused("no good".to_owned())));
+        let Err(CompileError::Failed(message)) = outcome("kill -9 $$").await else { panic!("not failed") };
+        assert!(message.starts_with("signal: 9"), "{message}");
+        let Err(CompileError::Failed(message)) = outcome("echo out of memory >&2; exit 70").await else {
+            panic!("not failed")
+        };
+        assert!(message.ends_with("70: out of memory"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn it_has_no_environment() {
+        // The shell sets PWD and a few of its own; what is in this process must not be among them.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        assert_eq!(outcome("echo \"[$CARGO_MANIFEST_DIR$HOME]\"").await, Ok(b"[]\n".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn one_that_hangs_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let child = Child { timeout: Duration::from_millis(50), ..scripted(folder.path(), "exec sleep 1000") };
+        let outcome = child.compile(Bytes::new()).await;
+        assert_eq!(outcome, Err(CompileError::Failed("not done after 50ms".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_given_up_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // Whoever reads the pipe sees its end when the last process that holds it is gone.
+        let child = scripted(folder.path(), &format!("exec 9>{}; echo here >&9; exec sleep 1000", pipe.display()));
+        let compiling = tokio::spawn(async move { child.compile(Bytes::new()).await });
+        let mut pipe = tokio::task::spawn_blocking(move || {
+            let mut pipe = std::io::BufReader::new(fs::File::open(pipe).unwrap());
+            let mut line = String::new();
+            pipe.read_line(&mut line).unwrap();
+            assert_eq!(line, "here\n");
+            pipe
+        })
+        .await
+        .unwrap();
+        compiling.abort();
+        let end = tokio::task::spawn_blocking(move || pipe.read_line(&mut String::new()).unwrap());
+        assert_eq!(end.await.unwrap(), 0);
     }
 }
