@@ -187,6 +187,8 @@ impl Replica {
             format!("--tls-cert-file={}", file("adapter.crt")),
             format!("--tls-private-key-file={}", file("adapter.key")),
             format!("--compile-cache-dir={}", file(&format!("compile-cache-{}", self.number))),
+            // Backends of the suite are on loopback, which plugins may not reach by default.
+            "--internal-cidrs=127.0.0.1/32".to_owned(),
         ]
     }
 }

@@ -12,6 +12,7 @@
 mod access;
 mod alone;
 mod autoscaling;
+mod backends;
 mod deploy;
 mod discovery;
 mod figures;
@@ -79,7 +80,6 @@ fn installed() -> Vec<Case> {
     vec![
         case!(discovery::api_services_are_available),
         case!(discovery::groups_and_resources_are_listed),
-        case!(discovery::api_resources_shows_external_metrics),
         case!(discovery::replicas_answer_byte_for_byte_alike),
         case!(discovery::a_raw_answer_is_proxied_and_not_redirected),
         case!(discovery::objects_are_addressed_in_each_form),
@@ -103,6 +103,9 @@ fn installed() -> Vec<Case> {
         case!(reload::a_plugin_comes_in_each_packaging),
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
+        case!(backends::an_http_backend_is_read_with_a_consenting_secret),
+        // The aggregator takes minutes to see a new list: this case waits least when it comes late.
+        case!(discovery::api_resources_shows_external_metrics),
         case!(figures::cpu_memory_and_start),
     ]
 }
