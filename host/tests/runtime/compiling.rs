@@ -110,9 +110,10 @@ fn cached(folder: &Path) -> Vec<std::path::PathBuf> {
 fn the_child_limits_itself_before_it_reads() {
     use std::io::Read as _;
     // An address space that is smaller than what the child wants: it can't raise it, and says so instead of working without.
-    let limited = format!("ulimit -v 1000000; exec {} compile", support::adapter().display());
-    let mut child = std::process::Command::new("sh")
-        .args(["-c", &limited])
+    let mut child = std::process::Command::new("prlimit")
+        .args(["--as=1000000000:1000000000", "--"])
+        .arg(support::adapter())
+        .arg("compile")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
