@@ -24,7 +24,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("manifest", &["model"]),
     ("bundle", &["manifest", "model", "source"]),
     ("reload", &["bundle", "egress", "manifest", "model", "registry", "runtime", "source", "telemetry"]),
-    ("config", &["auth", "telemetry"]),
+    ("config", &["telemetry"]),
     ("telemetry", &[]),
     (
         "app",

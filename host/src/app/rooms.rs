@@ -13,10 +13,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{
-        AuthenticationOptions, Authenticator, AuthorizationOptions, Authorizer, ClusterConfig, KubeReviews, Sources,
+        AuthenticationOptions, Authenticator, AuthorizationOptions, Authorizer, ClusterConfig, FrontProxyFlags,
+        KubeReviews, Sources,
     },
     bundle::Grants,
-    config::{Certificate, Cluster, Config},
+    config::{Certificate, Cluster, Config, FrontProxy},
     egress,
     model::{Kinds, Objects},
     objects::{DiscoveredKinds, FixedObjects, ObjectPolicy, WatchedObjects},
@@ -156,7 +157,7 @@ async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &Tas
         client: (!cluster.skip_lookup).then(|| authentication.clone()),
         tolerate_lookup_failure: cluster.tolerate_lookup_failure,
         client_ca_file: cluster.client_ca_file.clone(),
-        front_proxy: cluster.front_proxy.clone(),
+        front_proxy: cluster.front_proxy.clone().map(front_proxy),
     };
     let (trust, watch) = ClusterConfig::start(sources).await?;
     background.spawn(watch.run(stop.clone()));
@@ -177,6 +178,12 @@ async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &Tas
         authenticator: Authenticator::delegated(trust, tokens, &authentication),
         authorizer: Authorizer::delegated(accesses, authorization),
     })
+}
+
+fn front_proxy(flags: FrontProxy) -> FrontProxyFlags {
+    let FrontProxy { ca_file, allowed_names, username_headers, uid_headers, group_headers, extra_header_prefixes } =
+        flags;
+    FrontProxyFlags { ca_file, allowed_names, username_headers, uid_headers, group_headers, extra_header_prefixes }
 }
 
 type Cache = (Arc<dyn Kinds>, Arc<dyn Objects>);

@@ -95,7 +95,24 @@ pub struct Cluster {
     /// In place of the cluster's.
     pub client_ca_file: Option<PathBuf>,
     /// In place of the cluster's.
-    pub front_proxy: Option<crate::auth::FrontProxyFlags>,
+    pub front_proxy: Option<FrontProxy>,
+}
+
+/// The `--requestheader-*` flags.
+#[derive(Debug, Clone)]
+pub struct FrontProxy {
+    /// `--requestheader-client-ca-file`
+    pub ca_file: PathBuf,
+    /// `--requestheader-allowed-names`; none means any.
+    pub allowed_names: Vec<String>,
+    /// `--requestheader-username-headers`
+    pub username_headers: Vec<String>,
+    /// `--requestheader-uid-headers`
+    pub uid_headers: Vec<String>,
+    /// `--requestheader-group-headers`
+    pub group_headers: Vec<String>,
+    /// `--requestheader-extra-headers-prefix`
+    pub extra_header_prefixes: Vec<String>,
 }
 
 /// Flags that don't go together.
@@ -172,7 +189,7 @@ impl AuthenticationArgs {
         {
             return Err(InvalidConfig::NobodyTrusted);
         }
-        let front_proxy = self.requestheader_client_ca_file.map(|ca_file| crate::auth::FrontProxyFlags {
+        let front_proxy = self.requestheader_client_ca_file.map(|ca_file| FrontProxy {
             ca_file,
             allowed_names: self.requestheader_allowed_names,
             username_headers: self.requestheader_username_headers,

@@ -260,6 +260,7 @@ impl Worker {
         self.withdraw();
         self.version = None;
         self.told = Told::default();
+        self.conflicts = Conflicts::new(self.shared.changes.subscribe());
         self.shared.board.forget(&self.id);
         self.shared.runtime.forget(&self.id);
         self.shared.metrics.forget(&self.id.to_string());
