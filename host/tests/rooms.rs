@@ -14,7 +14,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("serve", &["model"]),
     ("certificates", &["serve"]),
-    ("auth", &["model"]),
+    ("auth", &["config", "model"]),
     ("api", &["model"]),
     ("registry", &["model"]),
     ("egress", &["model"]),

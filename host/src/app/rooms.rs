@@ -13,11 +13,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{
-        AuthenticationOptions, Authenticator, AuthorizationOptions, Authorizer, ClusterConfig, FrontProxyFlags,
-        KubeReviews, Sources,
+        AuthenticationOptions, Authenticator, AuthorizationOptions, Authorizer, ClusterConfig, KubeReviews, Sources,
     },
     bundle::Grants,
-    config::{Certificate, Cluster, Config, FrontProxy},
+    config::{Certificate, Cluster, Config},
     egress,
     model::{Kinds, Objects},
     objects::{DiscoveredKinds, FixedObjects, ObjectPolicy, WatchedObjects},
@@ -157,7 +156,7 @@ async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &Tas
         client: (!cluster.skip_lookup).then(|| authentication.clone()),
         tolerate_lookup_failure: cluster.tolerate_lookup_failure,
         client_ca_file: cluster.client_ca_file.clone(),
-        front_proxy: cluster.front_proxy.clone().map(front_proxy),
+        front_proxy: cluster.front_proxy.clone(),
     };
     let (trust, watch) = ClusterConfig::start(sources).await?;
     background.spawn(watch.run(stop.clone()));
@@ -178,12 +177,6 @@ async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &Tas
         authenticator: Authenticator::delegated(trust, tokens, &authentication),
         authorizer: Authorizer::delegated(accesses, authorization),
     })
-}
-
-fn front_proxy(flags: FrontProxy) -> FrontProxyFlags {
-    let FrontProxy { ca_file, allowed_names, username_headers, uid_headers, group_headers, extra_header_prefixes } =
-        flags;
-    FrontProxyFlags { ca_file, allowed_names, username_headers, uid_headers, group_headers, extra_header_prefixes }
 }
 
 type Cache = (Arc<dyn Kinds>, Arc<dyn Objects>);

@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::trust::{InvalidTrust, Trust, TrustInputs};
+use crate::config::FrontProxy;
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
@@ -32,24 +33,7 @@ pub struct Sources {
     /// In place of the ConfigMap's `client-ca-file`.
     pub client_ca_file: Option<PathBuf>,
     /// In place of everything that the ConfigMap says of front proxies.
-    pub front_proxy: Option<FrontProxyFlags>,
-}
-
-/// The `--requestheader-*` flags.
-#[derive(Debug, Clone)]
-pub struct FrontProxyFlags {
-    /// `--requestheader-client-ca-file`.
-    pub ca_file: PathBuf,
-    /// `--requestheader-allowed-names`; none means any.
-    pub allowed_names: Vec<String>,
-    /// `--requestheader-username-headers`.
-    pub username_headers: Vec<String>,
-    /// `--requestheader-uid-headers`.
-    pub uid_headers: Vec<String>,
-    /// `--requestheader-group-headers`.
-    pub group_headers: Vec<String>,
-    /// `--requestheader-extra-headers-prefix`.
-    pub extra_header_prefixes: Vec<String>,
+    pub front_proxy: Option<FrontProxy>,
 }
 
 /// Why there is no trust to start with.
@@ -176,14 +160,8 @@ async fn effective(sources: &Sources, cluster: &TrustInputs) -> Result<TrustInpu
         inputs.client_ca = Some(read(path).await?);
     }
     if let Some(flags) = &sources.front_proxy {
-        let FrontProxyFlags {
-            ca_file,
-            allowed_names,
-            username_headers,
-            uid_headers,
-            group_headers,
-            extra_header_prefixes,
-        } = flags.clone();
+        let FrontProxy { ca_file, allowed_names, username_headers, uid_headers, group_headers, extra_header_prefixes } =
+            flags.clone();
         inputs = TrustInputs {
             client_ca: inputs.client_ca,
             front_proxy_ca: Some(read(&ca_file).await?),

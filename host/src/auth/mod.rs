@@ -16,7 +16,7 @@ pub mod trust;
 
 pub use authn::{AuthenticationOptions, Authenticator};
 pub use authz::{AuthorizationOptions, Authorizer};
-pub use cluster_config::{ClusterConfig, ClusterConfigError, FrontProxyFlags, Sources};
+pub use cluster_config::{ClusterConfig, ClusterConfigError, Sources};
 pub use reviews::{AccessDecision, KubeReviews, ReviewError, ReviewLimits, Reviews, TokenVerdict};
 pub use trust::{InvalidTrust, Trust, TrustInputs};
 

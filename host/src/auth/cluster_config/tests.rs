@@ -143,7 +143,7 @@ async fn files_and_flags_win_and_are_read_again() {
     std::fs::write(&ca_file, authority()).unwrap();
     let (client, _cluster) = api_server(with(&authority(), r#"["from the cluster"]"#));
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    let front_proxy = FrontProxyFlags {
+    let front_proxy = FrontProxy {
         ca_file: ca_file.clone(),
         allowed_names: names(&["from a flag"]),
         username_headers: names(&["x-remote-user"]),
