@@ -14,6 +14,7 @@ mod negotiate;
 mod parameters;
 pub mod path;
 mod prepared;
+mod shape;
 mod status;
 mod wire;
 

@@ -6,7 +6,7 @@ use crate::{
     model::PluginId,
 };
 
-const JSON: Answer = Answer { encoding: Encoding::Json, pretty: false, gzip: false };
+const JSON: Answer = Answer { encoding: Encoding::JSON, pretty: false, gzip: false };
 
 fn body(status: &Status) -> serde_json::Value {
     let response = status.write(JSON);
