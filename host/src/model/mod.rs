@@ -20,6 +20,6 @@ pub use plugin::{Generation, PluginId};
 pub use provider::{
     Catalog, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample, ObjectSelection, Provider,
 };
-pub use quantity::{InvalidQuantity, Quantity};
+pub use quantity::{InvalidQuantity, Quantity, QuantityFormat};
 pub use request::{Attributes, ResourceAttributes, User};
 pub use selector::{InvalidSelector, Operator, Requirement, Selector};
