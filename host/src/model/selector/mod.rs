@@ -4,7 +4,6 @@
 //! compare equal and print alike. `x=a` and `x in (a)` are one requirement here, where Go keeps two spellings of it.
 
 mod parse;
-mod quote;
 mod validate;
 
 use std::fmt;

@@ -1,7 +1,8 @@
 //! Which keys and values labels can have: k8s.io/apimachinery `pkg/api/validate/content/kube.go`, with its error texts and the
 //! paths that `NewRequirement` puts before them.
 
-use super::{InvalidSelector, Operator, Requirement, quote::Quoted};
+use super::{InvalidSelector, Operator, Requirement};
+use crate::model::Quoted;
 
 const NAME_RULE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character \
      (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";

@@ -1,9 +1,10 @@
-//! Texts in quotes, as `strconv.Quote` of Go writes them into the errors of k8s.io/apimachinery.
+//! Texts in quotes, as Go writes them into its errors.
 
 use std::fmt::{self, Write};
 
-/// Prints a text as Go's `%q`.
-pub(super) struct Quoted<'text>(pub(super) &'text str);
+/// Prints a text as `strconv.Quote` of Go does.
+#[derive(Debug, Clone, Copy)]
+pub struct Quoted<'text>(pub &'text str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
