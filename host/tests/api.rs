@@ -2,6 +2,11 @@
 //! external metrics and the placeholder there are captures of custom-metrics-apiserver v1.36.0 behind a real kube-apiserver.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
+#[path = "api/accept.rs"]
+mod accept;
+#[path = "api/selectors.rs"]
+mod selectors;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
