@@ -15,6 +15,7 @@ mod autoscaling;
 mod backends;
 mod deploy;
 mod discovery;
+mod encodings;
 mod figures;
 mod lifecycle;
 mod preflight;
@@ -84,6 +85,7 @@ fn installed() -> Vec<Case> {
         case!(discovery::a_raw_answer_is_proxied_and_not_redirected),
         case!(discovery::objects_are_addressed_in_each_form),
         case!(discovery::health_and_version_answer),
+        case!(encodings::answers_come_in_each_encoding),
         case!(walkthrough::a_metric_that_always_answers_ten),
         case!(walkthrough::an_unlisted_metric_is_served_where_a_claim_covers_it),
         case!(walkthrough::an_unknown_metric_is_not_found),
@@ -106,6 +108,7 @@ fn installed() -> Vec<Case> {
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
+        case!(encodings::kubectl_get_prints_an_external_metric),
         case!(figures::cpu_memory_and_start),
     ]
 }
