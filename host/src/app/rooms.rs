@@ -167,8 +167,9 @@ async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &Tas
         invalid_tokens_for: cluster.token_ttl,
         ..AuthenticationOptions::default()
     };
+    let always_allow_paths = cluster.always_allow_paths.iter().map(|path| path.parse()).collect::<Result<_, _>>();
     let authorization = AuthorizationOptions {
-        always_allow_paths: cluster.always_allow_paths.clone(),
+        always_allow_paths: always_allow_paths.context("--authorization-always-allow-paths")?,
         allowed_for: cluster.authorized_ttl,
         denied_for: cluster.unauthorized_ttl,
         ..AuthorizationOptions::default()
