@@ -1,5 +1,7 @@
 //! Real clients on loopback: what a connection carries, what it may hold, and how it ends.
 
+mod strangers;
+
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
@@ -33,9 +35,9 @@ struct Running {
     certificate: Arc<ServingCertificate>,
     shutdown: CancellationToken,
     end: JoinHandle<()>,
-    /// Requests for `/slow` wait for a permit each.
+    /// Requests for `.../slow` wait for a permit each. Those for `/stranger...` come from nobody who is known, all others do.
     slow: Arc<Semaphore>,
-    /// Requests for `/slow` that have begun.
+    /// Requests for `.../slow` that have begun.
     begun: Arc<AtomicUsize>,
 }
 
@@ -55,11 +57,13 @@ impl Running {
         let service = tower::service_fn(move |request: Request<Incoming>| {
             let (waits, counts) = (waits.clone(), counts.clone());
             async move {
-                if request.uri().path() == "/slow" {
+                let connection = request.extensions().get::<Arc<Connection>>().unwrap();
+                let path = request.uri().path();
+                connection.set_known(!path.starts_with("/stranger"));
+                if path.ends_with("/slow") {
                     counts.fetch_add(1, Ordering::SeqCst);
                     waits.acquire().await.unwrap().forget();
                 }
-                let connection = request.extensions().get::<Arc<Connection>>().unwrap();
                 let text = format!("{} {:p}", connection.peer_certificates.len(), Arc::as_ptr(connection));
                 Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(text)))
             }
@@ -229,7 +233,12 @@ async fn headers_are_bounded_and_a_user_of_many_groups_fits() {
 
 #[tokio::test]
 async fn idle_connections_are_closed_and_busy_ones_are_not() {
-    let running = Running::start(Limits { idle: Duration::from_millis(50), ..Limits::default() }).await;
+    let running = Running::start(Limits {
+        idle: Duration::from_millis(50),
+        stranger_idle: Duration::from_millis(50),
+        ..Limits::default()
+    })
+    .await;
     for http1 in [false, true] {
         let mut nothing_sent = running.connect(&Client { http1, ..Client::default() }).await;
         hung_up(&mut nothing_sent).await;
