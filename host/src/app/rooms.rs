@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{
         AuthenticationOptions, Authenticator, AuthorizationOptions, Authorizer, ClusterConfig, KubeReviews, Sources,
+        Trust,
     },
     bundle::Grants,
     config::{Certificate, Cluster, Config},
@@ -35,6 +36,8 @@ use crate::{
 pub(super) struct Auth {
     pub(super) authenticator: Authenticator,
     pub(super) authorizer: Authorizer,
+    /// Absent without a cluster.
+    pub(super) trust: Option<Arc<Trust>>,
 }
 
 /// Where plugins come from.
@@ -78,7 +81,7 @@ impl Rooms {
         };
         let auth = match (&config.cluster, &client) {
             (Some(cluster), Some(_)) => delegated(cluster, stop, background).await?,
-            _ => Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only() },
+            _ => Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only(), trust: None },
         };
         let (kinds, objects) = match &client {
             Some(client) => watched(config, client, background)?,
@@ -175,8 +178,9 @@ async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &Tas
         ..AuthorizationOptions::default()
     };
     Ok(Auth {
-        authenticator: Authenticator::delegated(trust, tokens, &authentication),
+        authenticator: Authenticator::delegated(trust.clone(), tokens, &authentication),
         authorizer: Authorizer::delegated(accesses, authorization),
+        trust: Some(trust),
     })
 }
 

@@ -20,7 +20,7 @@ pub use authz::{AuthorizationOptions, Authorizer, InvalidPathPattern, PathPatter
 pub use cluster_config::{ClusterConfig, ClusterConfigError, Sources};
 pub use gate::ReviewLimits;
 pub use reviews::{AccessDecision, KubeReviews, ReviewError, Reviews, TokenVerdict};
-pub use trust::{InvalidTrust, Trust, TrustInputs};
+pub use trust::{InvalidTrust, Trust, TrustEnds, TrustInputs};
 
 /// The group of every authenticated user.
 const AUTHENTICATED: &str = "system:authenticated";

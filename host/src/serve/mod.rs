@@ -21,7 +21,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, util::ServiceExt};
 
-pub use tls::{ServingCertificate, UnusableCertificate, server_config};
+pub use tls::{ServingCertificate, TlsPolicy, TlsPolicyError, UnusableCertificate, server_config};
 
 use self::{
     activity::Activity,

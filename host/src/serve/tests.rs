@@ -48,6 +48,10 @@ fn renew(certificate: &ServingCertificate) {
 
 impl Running {
     async fn start(limits: Limits) -> Self {
+        Self::start_with(limits, &TlsPolicy::default()).await
+    }
+
+    async fn start_with(limits: Limits, policy: &TlsPolicy) -> Self {
         let certificate = Arc::new(ServingCertificate::default());
         renew(&certificate);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -69,7 +73,7 @@ impl Running {
             }
         });
         let shutdown = CancellationToken::new();
-        let server = Server { listener, tls: server_config(certificate.clone()).unwrap(), service, limits };
+        let server = Server { listener, tls: server_config(certificate.clone(), policy).unwrap(), service, limits };
         let end = tokio::spawn(server.run(shutdown.clone()));
         Self { address, certificate, shutdown, end, slow, begun }
     }
@@ -178,6 +182,22 @@ async fn every_client_gets_in_whatever_certificate_it_has() {
     let (one, two) = (one.send_request(get("/")).await.unwrap(), two.send_request(get("/")).await.unwrap());
     assert_eq!(one.version(), http::Version::HTTP_11);
     assert_ne!(text(one).await, text(two).await, "two connections");
+}
+
+#[tokio::test]
+async fn a_policy_holds_in_the_handshake() {
+    let policy = TlsPolicy { tls13_only: true, ..TlsPolicy::default() };
+    let running = Running::start_with(Limits::default(), &policy).await;
+    let trusted = running.certificate.leaf().unwrap();
+    let old = Client { version: &TLS12, ..Client::default() };
+    assert!(old.connect(running.address, trusted.clone()).await.is_err());
+    assert!(Client::default().connect(running.address, trusted).await.is_ok());
+    let suite = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
+    let policy = TlsPolicy { cipher_suites: vec![suite.to_owned()], ..TlsPolicy::default() };
+    let running = Running::start_with(Limits::default(), &policy).await;
+    let stream = running.connect(&old).await;
+    let negotiated = stream.get_ref().1.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(negotiated.as_str(), Some(suite));
 }
 
 #[tokio::test]
