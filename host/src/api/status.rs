@@ -71,13 +71,16 @@ impl Status {
             AuthError::Unavailable(cause) => {
                 Self::internal(&format!("the request could not be authenticated: {cause}"))
             }
+            AuthError::Overloaded(message) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message.clone())
+            }
         }
     }
 
     /// The answer to `user`, who may not do what `attributes` say.
     pub fn of_authorization(error: &AuthError, user: &User, attributes: &Attributes) -> Self {
         match error {
-            AuthError::Unauthenticated(_) => Self::of_authentication(error),
+            AuthError::Unauthenticated(_) | AuthError::Overloaded(_) => Self::of_authentication(error),
             AuthError::Forbidden { reason } => Self::forbidden(&user.name, attributes, reason),
             AuthError::Unavailable(cause) => Self::internal(&format!("the request could not be authorized: {cause}")),
         }
