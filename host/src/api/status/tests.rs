@@ -157,10 +157,14 @@ fn a_message_is_at_most_512_bytes_in_whole() {
         assert_eq!(bounded(exact.clone()), exact);
     }
     assert_eq!(bounded("a\u{202e}b\n".to_owned()), "a b");
-    let series = Selector::parse(&format!("verb in ({})", (0..300).map(|n| n.to_string()).collect::<Vec<_>>().join(",")));
+    let series =
+        Selector::parse(&format!("verb in ({})", (0..300).map(|n| n.to_string()).collect::<Vec<_>>().join(",")));
     let series = series.unwrap();
-    let asked = Asked { resource: "pods".to_owned(), metric: &"m".repeat(300), object: &"p".repeat(253), series: &series };
-    for reason in [Reason::MetricNotFound, Reason::ObjectNotFound, Reason::BadRequest, Reason::Timeout, Reason::Internal] {
+    let asked =
+        Asked { resource: "pods".to_owned(), metric: &"m".repeat(300), object: &"p".repeat(253), series: &series };
+    for reason in
+        [Reason::MetricNotFound, Reason::ObjectNotFound, Reason::BadRequest, Reason::Timeout, Reason::Internal]
+    {
         let status = Status::of_fetch(&FetchError::new(reason, "y".repeat(1000)).of(&plugin()), &asked);
         assert!((500..=512).contains(&status.message().len()), "{reason:?}: {}", status.message());
         let body = body(&status);
