@@ -7,14 +7,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{
     Api, Client, ResourceExt,
     core::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event, watcher},
 };
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::DiscoveredKinds;
+use super::{DiscoveredKinds, watch::patiently};
 
 /// The API server takes a moment to serve what a definition says, and to cease: so long its group is looked at again and again.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -27,7 +24,7 @@ type Definition = PartialObjectMeta<CustomResourceDefinition>;
 /// `PLURAL.GROUP` (validation of k8s.io/apiextensions-apiserver).
 pub(super) async fn follow(client: Client, kinds: &DiscoveredKinds) {
     let definitions: Api<Definition> = Api::all(client);
-    let mut events = pin!(watcher(definitions, watcher::Config::default()).default_backoff());
+    let mut events = pin!(patiently(watcher(definitions, watcher::Config::default())));
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut settling = HashMap::new();

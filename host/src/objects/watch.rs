@@ -1,9 +1,9 @@
 //! Keeps an index up to date with one watch of the API server. A watch that fails is tried again for ever, and what it knew
 //! stays: only a first listing that has not come is an error.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, pin::pin, sync::Arc, time::Duration};
 
-use futures::{StreamExt, pin_mut};
+use futures::{Stream, StreamExt};
 use kube::{
     Api, Resource,
     runtime::{
@@ -101,12 +101,11 @@ async fn run<K>(
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
-    pin_mut!(events);
+    let mut events = pin!(patiently(watcher::watcher(api, watcher::Config::default())));
     let mut listing = Vec::new();
     while let Some(event) = events.next().await {
         match event {
-            Ok(Event::Init) => listing.clear(),
+            Ok(Event::Init) => {}
             Ok(Event::InitApply(object)) => listing.push(keep(&object)),
             Ok(Event::InitDone) => {
                 index.replace(std::mem::take(&mut listing));
@@ -115,6 +114,8 @@ async fn run<K>(
             Ok(Event::Apply(object)) => index.apply(keep(&object)),
             Ok(Event::Delete(object)) => index.delete(&keep(&object)),
             Err(error) => {
+                // What a listing has brought before it failed is brought again by the next.
+                listing.clear();
                 tracing::warn!(%resource, %error, "watch failed; it is tried again, and what is known stays");
                 if let Some(refusal) = refusal(&resource, &error) {
                     state.send_if_modified(|state| {
@@ -128,6 +129,17 @@ async fn run<K>(
             }
         }
     }
+}
+
+/// Waits longer and longer between tries that fail, up to half a minute. kube's back-off begins anew with each event that is no
+/// error; the one that tells of another try is none of the kind.
+pub(super) fn patiently<K>(
+    events: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send
+where
+    K: Send,
+{
+    events.filter(|event| std::future::ready(!matches!(event, Ok(Event::Init)))).default_backoff()
 }
 
 struct Refusal {

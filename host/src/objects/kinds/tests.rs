@@ -214,7 +214,8 @@ async fn a_definition_that_is_deleted_and_created_with_another_scope_is_followed
     let kinds = Arc::new(DiscoveredKinds::new(client));
     let things = of("things.example.com");
     let scope = || kinds.known(&things).map(|kind| kind.namespaced);
-    tokio::join!(async { kinds.kind(&things).await }, look(&mut server, Some(true)));
+    let (known, ()) = tokio::join!(async { kinds.kind(&things).await }, look(&mut server, Some(true)));
+    assert!(known.unwrap().unwrap().namespaced);
     tokio::time::advance(ASK_PERIOD).await;
 
     let following = tokio::spawn(Arc::clone(&kinds).keep_fresh());
@@ -249,7 +250,8 @@ async fn without_the_right_to_watch_definitions_kinds_are_refreshed_by_and_by() 
     let (client, mut server) = mock::pair();
     let kinds = Arc::new(DiscoveredKinds::new(client));
     let things = of("things.example.com");
-    tokio::join!(async { kinds.kind(&things).await }, look(&mut server, Some(true)));
+    let (known, ()) = tokio::join!(async { kinds.kind(&things).await }, look(&mut server, Some(true)));
+    assert!(known.unwrap().unwrap().namespaced);
     let following = tokio::spawn(Arc::clone(&kinds).keep_fresh());
     let began = Instant::now();
     let changed = resources("example.com/v1", &[("things", "Thing", false)]);

@@ -141,6 +141,17 @@ async fn a_refused_watch_is_started_again_when_asked_for_but_not_more_than_once_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_watch_that_nobody_asks_tries_again_more_and_more_seldom() {
+    let (objects, mut server) = objects(ObjectPolicy::default());
+    let (_, _) = tokio::join!(names(&objects, "shop"), server.answer("/api/v1/pods", 403, status(403)));
+    let began = Instant::now();
+    for _ in 0..10 {
+        server.answer("/api/v1/pods", 403, status(403)).await;
+    }
+    assert!(began.elapsed() > Duration::from_secs(100), "10 tries in {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_that_is_too_old_lists_again_and_answers_meanwhile() {
     let (objects, mut server) = objects(ObjectPolicy::default());
     let listing = |name: &str| list("PartialObjectMetadataList", &[metadata("shop", name)]);
