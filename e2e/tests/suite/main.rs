@@ -17,6 +17,7 @@ mod deploy;
 mod discovery;
 mod figures;
 mod lifecycle;
+mod peer;
 mod preflight;
 mod refusals;
 mod refused_sources;
@@ -84,6 +85,7 @@ fn installed() -> Vec<Case> {
         case!(discovery::a_raw_answer_is_proxied_and_not_redirected),
         case!(discovery::objects_are_addressed_in_each_form),
         case!(discovery::health_and_version_answer),
+        case!(peer::the_go_test_adapter_answers_alike),
         case!(walkthrough::a_metric_that_always_answers_ten),
         case!(walkthrough::an_unlisted_metric_is_served_where_a_claim_covers_it),
         case!(walkthrough::an_unknown_metric_is_not_found),
