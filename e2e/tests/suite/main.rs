@@ -13,6 +13,7 @@ mod access;
 mod alone;
 mod autoscaling;
 mod backends;
+mod clients;
 mod deploy;
 mod discovery;
 mod figures;
@@ -86,6 +87,9 @@ fn installed() -> Vec<Case> {
         case!(discovery::objects_are_addressed_in_each_form),
         case!(discovery::health_and_version_answer),
         case!(peer::the_go_test_adapter_answers_alike),
+        case!(clients::custom_metrics_are_read_in_both_versions),
+        case!(clients::external_metrics_are_read),
+        case!(clients::failures_are_told_apart),
         case!(walkthrough::a_metric_that_always_answers_ten),
         case!(walkthrough::an_unlisted_metric_is_served_where_a_claim_covers_it),
         case!(walkthrough::an_unknown_metric_is_not_found),

@@ -121,13 +121,7 @@ async fn service_account(world: &World, name: &str) -> Result<String> {
 
 impl Question {
     pub(super) fn get(path: impl Into<String>) -> Self {
-        Self {
-            method: Method::GET,
-            path: path.into(),
-            headers: Vec::new(),
-            who: Who::Admin,
-            protocol: Protocol::Http2,
-        }
+        Self { method: Method::GET, path: path.into(), headers: Vec::new(), who: Who::Admin, protocol: Protocol::Http2 }
     }
 
     pub(super) fn method(mut self, method: Method) -> Self {

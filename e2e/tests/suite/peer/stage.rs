@@ -46,7 +46,8 @@ pub(super) async fn set(world: &World) -> Result<TestAdapter> {
     let custom: Vec<&str> = custom.iter().map(String::as_str).collect();
     world.apply_static("peer", &EXTERNAL_LINES, &custom).await?;
     let peer = TestAdapter::start(&world.control_plane).await?;
-    let many: Vec<String> = (0..MANY).map(|n| format!("namespaces/peer/replicasets.apps/{}/peer_many", many(n))).collect();
+    let many: Vec<String> =
+        (0..MANY).map(|n| format!("namespaces/peer/replicasets.apps/{}/peer_many", many(n))).collect();
     let values = VALUES.into_iter().chain(many.iter().map(|path| (path.as_str(), "", "1")));
     let writes = values.map(|(path, labels, quantity)| peer.write(path, labels, quantity));
     stream::iter(writes).buffer_unordered(16).try_collect::<Vec<()>>().await?;
@@ -86,7 +87,8 @@ fn many(number: usize) -> String {
 }
 
 fn objects() -> serde_json::Value {
-    let metadata = |name: &str| json!({ "name": name, "namespace": NAMESPACE, "labels": { "app": "web", "name": name } });
+    let metadata =
+        |name: &str| json!({ "name": name, "namespace": NAMESPACE, "labels": { "app": "web", "name": name } });
     let pod = |name: &str| {
         json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata(name),
             "spec": { "containers": [{ "name": "web", "image": "web" }] } })

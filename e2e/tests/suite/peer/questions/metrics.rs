@@ -189,7 +189,8 @@ pub(super) fn all() -> Vec<Question> {
     questions.extend(EXTERNAL_PATHS.map(external));
     for selector in SELECTORS {
         questions.push(custom(&format!("/namespaces/peer/pods/*/peer_packets?labelSelector={selector}")));
-        questions.push(custom(&format!("/namespaces/peer/services/front/peer_labelled?metricLabelSelector={selector}")));
+        questions
+            .push(custom(&format!("/namespaces/peer/services/front/peer_labelled?metricLabelSelector={selector}")));
         questions.push(external(&format!("/namespaces/peer/my-external-metric?labelSelector={selector}")));
     }
     // The value that is asked for by a selector says so, and in either version in another place.
