@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`programs`] says where everything comes from, [`control_plane`] starts etcd, kube-apiserver and
 //! kube-controller-manager with keys of [`certificates`], [`kubelet`] stands in for the nodes that are not there,
-//! [`adapter`] runs replicas behind [`balancer`], [`peer`] the Go adapter that they are compared with, [`installation`] applies
+//! [`adapter`] runs replicas behind [`balancer`], [`observer`] looks on, [`peer`] the Go adapter that they are compared with, [`installation`] applies
 //! `deploy/` as a person would, and [`kubectl`], [`consumers`], [`requests`], [`connection`], [`load`], [`plugins`] and
 //! [`eventually`] are what the tests speak through.
 //!
@@ -20,6 +20,7 @@ pub mod installation;
 pub mod kubectl;
 pub mod kubelet;
 pub mod load;
+pub mod observer;
 pub mod peer;
 pub mod plugins;
 pub mod process;

@@ -14,6 +14,7 @@ mod alone;
 mod autoscaling;
 mod backends;
 mod clients;
+mod controller;
 mod deploy;
 mod discovery;
 mod figures;
@@ -102,6 +103,7 @@ fn installed() -> Vec<Case> {
         case!(autoscaling::the_examples_scale_three_deployments_and_follow),
         case!(autoscaling::an_external_name_is_found_in_any_case),
         case!(autoscaling::a_metric_that_vanishes_stops_the_autoscaler_with_a_reason),
+        case!(controller::it_scales_on_protobuf_and_on_json),
         case!(reload::a_hundred_updates_arrive_within_a_second),
         case!(reload::a_broken_update_changes_nothing_and_one_event_says_why),
         case!(reload::new_code_replaces_old_code),
