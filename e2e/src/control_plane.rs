@@ -193,6 +193,8 @@ impl User {
         let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         config.connect_timeout = Some(Duration::from_secs(10));
+        // A 503 is an answer to be looked at, not a reason to ask again.
+        config.default_retry = false;
         Ok(Client::try_from(config)?)
     }
 }

@@ -14,6 +14,7 @@ mod alone;
 mod autoscaling;
 mod backends;
 mod clients;
+mod conformance;
 mod controller;
 mod deploy;
 mod discovery;
@@ -91,6 +92,10 @@ fn installed() -> Vec<Case> {
         case!(clients::custom_metrics_are_read_in_both_versions),
         case!(clients::external_metrics_are_read),
         case!(clients::failures_are_told_apart),
+        case!(conformance::a_bad_series_selector_is_the_clients_mistake),
+        case!(conformance::a_series_selector_may_say_not_equal),
+        case!(conformance::no_failure_asks_the_client_to_wait),
+        case!(conformance::the_aggregated_list_is_whole_and_conditional),
         case!(walkthrough::a_metric_that_always_answers_ten),
         case!(walkthrough::an_unlisted_metric_is_served_where_a_claim_covers_it),
         case!(walkthrough::an_unknown_metric_is_not_found),
