@@ -395,7 +395,7 @@ async fn people_read_indented_json() {
     let fixture = fixture(catalog());
     let empty = format!("{EXTERNAL}/namespaces/ns/empty");
     let curl = fixture.send(Method::GET, &empty, &[("user-agent", "curl/8.5.0")]).await;
-    let expected = "{\n  \"kind\": \"ExternalMetricValueList\",\n  \"apiVersion\": \"external.metrics.k8s.io/v1beta1\",\n  \"metadata\": {},\n  \"items\": []\n}\n";
+    let expected = "{\n  \"kind\": \"ExternalMetricValueList\",\n  \"apiVersion\": \"external.metrics.k8s.io/v1beta1\",\n  \"metadata\": {},\n  \"items\": []\n}";
     assert_eq!(told(curl).await.1, expected);
     assert_eq!(fixture.get(&format!("{empty}?pretty=true")).await.1, expected);
 
