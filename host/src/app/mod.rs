@@ -4,6 +4,7 @@
 mod certificate;
 mod endpoints;
 mod expiry;
+mod filters;
 mod pipeline;
 mod rooms;
 

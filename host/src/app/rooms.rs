@@ -191,8 +191,9 @@ fn watched(config: &Config, client: &Client, background: &TaskTracker) -> anyhow
         ObjectPolicy::parse(config.object_resources.iter().map(String::as_str)).context("--object-resources")?;
     let kinds = Arc::new(DiscoveredKinds::new(client.clone()));
     background.spawn(kinds.clone().keep_fresh());
-    let objects = WatchedObjects::new(client.clone(), kinds.clone(), policy);
-    Ok((kinds, Arc::new(objects)))
+    let objects = Arc::new(WatchedObjects::new(client.clone(), kinds.clone(), policy));
+    background.spawn(objects.clone().end_idle());
+    Ok((kinds, objects))
 }
 
 fn fixed() -> Cache {
