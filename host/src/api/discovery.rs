@@ -8,10 +8,10 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use serde::Serialize;
-use sha2::{Digest, Sha512};
 
 use super::{
     documents::{self, Entry},
+    etag::Etag,
     external,
     group::{Group, GroupVersion},
     negotiate::Answer,
@@ -54,7 +54,7 @@ struct Document {
 
 struct Form {
     bytes: Bytes,
-    etag: HeaderValue,
+    etag: Etag,
 }
 
 impl Documents {
@@ -139,14 +139,14 @@ impl Document {
     ) -> Response {
         let form = if answer.pretty { &self.pretty } else { &self.compact };
         let mut response = Response::new(Body::empty());
-        if form.is_known(request) {
+        if form.etag.is_known(request) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         } else {
             *response.body_mut() = Body::from(form.bytes.clone());
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
         let headers = response.headers_mut();
-        headers.insert(header::ETAG, form.etag.clone());
+        headers.insert(header::ETAG, form.etag.header());
         headers.insert(header::VARY, HeaderValue::from_static("Accept"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
         response
@@ -155,22 +155,9 @@ impl Document {
 
 impl Form {
     fn of(mut bytes: Vec<u8>) -> Self {
-        // As `pkg/endpoints/discovery/aggregated/etag.go` of k8s.io/apiserver makes it.
-        let digest: String = Sha512::digest(&bytes).iter().map(|byte| format!("{byte:02X}")).collect();
-        let etag = HeaderValue::from_str(&format!("\"{digest}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
+        let etag = Etag::of(&bytes);
         bytes.push(b'\n');
         Self { bytes: bytes.into(), etag }
-    }
-
-    /// Whether the client has these bytes already (`If-None-Match`, RFC 9110, 13.1.2).
-    fn is_known(&self, request: &HeaderMap) -> bool {
-        let tags = request
-            .get_all(header::IF_NONE_MATCH)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','));
-        let mut tags = tags.map(|tag| tag.trim().trim_start_matches("W/"));
-        tags.any(|tag| tag == "*" || tag.as_bytes() == self.etag.as_bytes())
     }
 }
 
@@ -184,7 +171,8 @@ fn custom_entries(catalog: &Catalog, kinds: &dyn Kinds) -> Vec<Entry> {
     shown(Group::Custom, known, CUSTOM_PLACEHOLDER)
 }
 
-fn external_entries(catalog: &Catalog) -> Vec<Entry> {
+/// External metrics, or their placeholder.
+pub(super) fn external_entries(catalog: &Catalog) -> Vec<Entry> {
     let listed =
         catalog.external.iter().map(|name| Entry { resource: name.to_string(), subresource: None, namespaced: true });
     shown(Group::External, listed, external::RESOURCE)

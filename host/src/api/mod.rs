@@ -6,9 +6,11 @@
 mod custom;
 mod discovery;
 mod documents;
+mod etag;
 mod external;
 mod group;
 mod negotiate;
+mod openapi;
 mod parameters;
 pub mod path;
 mod status;
@@ -31,12 +33,13 @@ pub struct Api {
     provider: Arc<dyn Provider>,
     kinds: Arc<dyn Kinds>,
     documents: discovery::Documents,
+    openapi: openapi::OpenApi,
 }
 
 impl Api {
     /// An API over what `provider` answers, of objects whose kinds `kinds` knows.
     pub fn new(provider: Arc<dyn Provider>, kinds: Arc<dyn Kinds>) -> Self {
-        Self { provider, kinds, documents: discovery::Documents::default() }
+        Self { provider, kinds, documents: discovery::Documents::default(), openapi: openapi::OpenApi::new() }
     }
 
     /// Answers an authorized request. `target` is what was authorized; `head` tells the form of the answer alone. Paths of
@@ -45,8 +48,12 @@ impl Api {
         let parameters = &target.parameters;
         let outcome = match &target.form {
             Form::Other => Err(Status::not_found()),
+            Form::OpenApi(document) if matches!(target.method, Method::GET | Method::HEAD) => {
+                self.openapi.respond(document, &self.provider.catalog(), head)
+            }
             _ if target.method != Method::GET => Err(method_not_allowed(target)),
             Form::External(_) if parameters.watch => Err(method_not_allowed(target)),
+            Form::OpenApi(_) => Err(Status::not_found()),
             Form::Discovery(document) => self.documents.respond(*document, &*self.provider, &*self.kinds, head),
             Form::Custom(custom) => custom::respond(self, custom, parameters, head).await,
             Form::External(external) => external::respond(self, external, parameters, head).await,

@@ -109,6 +109,7 @@ fn group(target: &Target) -> &'static str {
         Form::Custom(_) => Group::Custom.name(),
         Form::External(_) => Group::External.name(),
         Form::Discovery(_) => "discovery",
+        Form::OpenApi(_) => "openapi",
         Form::Other => "other",
     }
 }
