@@ -151,9 +151,13 @@ fn quantity(description: &str) -> Value {
     }
 }
 
-/// `metav1.ListMeta`, of which a list that is made anew for each request has nothing to say.
+/// What clients know of `metav1.ListMeta`.
 fn list_metadata() -> Value {
-    json!({ "type": "object", "description": "metadata of the list; empty" })
+    json!({
+        "type": "object",
+        "description": "empty: the list is made anew for each request",
+        "properties": { "continue": text("never set: the list is whole"), "resourceVersion": text("never set") },
+    })
 }
 
 /// What is kept of `metav1.ObjectMeta`.
