@@ -8,6 +8,7 @@ use super::{
     Api,
     group::{Group, GroupVersion},
     negotiate::Answer,
+    outcome::Outcome,
     parameters::Parameters,
     path::ExternalTarget,
     status::{Asked, Status},
@@ -50,7 +51,8 @@ pub(super) async fn respond(
     };
     let external = api.provider.external(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
     let value = |sample| value(external.metric.as_str(), sample);
-    Ok(answer.write(StatusCode::OK, &List::new(GroupVersion::External, external.samples.iter().map(value).collect())))
+    let list = List::new(GroupVersion::External, external.samples.iter().map(value).collect());
+    Ok(Outcome::of_plugin(external.plugin).attach(answer.write(StatusCode::OK, &list)))
 }
 
 fn value<'sample>(metric_name: &'sample str, sample: &'sample ExternalSample) -> Value<'sample> {

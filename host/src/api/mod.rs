@@ -11,6 +11,7 @@ mod external;
 mod group;
 mod negotiate;
 mod openapi;
+mod outcome;
 mod parameters;
 pub mod path;
 mod status;
@@ -22,6 +23,7 @@ use axum::response::Response;
 use http::{Method, request::Parts};
 
 pub use group::{CustomVersion, Group, GroupVersion};
+pub use outcome::Outcome;
 pub use parameters::{BadParameter, Parameters};
 pub use status::Status;
 

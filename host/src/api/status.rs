@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     negotiate::{Answer, NotAcceptable},
+    outcome::Outcome,
     parameters::BadParameter,
     path::PathError,
     wire::{Empty, NotRepresentable},
@@ -26,6 +27,8 @@ pub struct Status {
     reason: &'static str,
     message: String,
     details: Option<Box<Details>>,
+    /// For the log alone.
+    outcome: Box<Outcome>,
 }
 
 /// What was asked for, for the texts of `NewMetricNotFoundError` and its two companions.
@@ -90,8 +93,10 @@ impl Status {
     /// The answer to who can't be told apart from an impostor. The cause is for the log alone.
     pub fn of_authentication(error: &AuthError) -> Self {
         match error {
-            AuthError::Unauthenticated(_) => {
-                Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned())
+            AuthError::Unauthenticated(cause) => {
+                let mut status = Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned());
+                status.outcome.message = Some(one_line(cause));
+                status
             }
             AuthError::Forbidden { reason } => {
                 Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {}", one_line(reason)))
@@ -120,7 +125,7 @@ impl Status {
     /// The answer to a failed lookup.
     pub(super) fn of_fetch(error: &FetchError, asked: &Asked<'_>) -> Self {
         let message = || one_line(&error.to_string());
-        match error.reason {
+        let mut status = match error.reason {
             Reason::MetricNotFound => Self::metric_not_found(asked),
             Reason::ObjectNotFound => Self::object_not_found(asked),
             Reason::BadRequest => Self::bad_request(message()),
@@ -132,7 +137,10 @@ impl Status {
             }
             Reason::Timeout => Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {}", message())),
             Reason::Internal => Self::internal(&message()),
-        }
+        };
+        *status.outcome =
+            Outcome { plugin: error.plugin.clone(), reason: Some(error.reason.as_str()), message: Some(message()) };
+        status
     }
 
     /// `NewMetricNotFoundError`: nothing serves the metric.
@@ -207,7 +215,8 @@ impl Status {
     }
 
     fn new(code: StatusCode, reason: &'static str, message: String) -> Self {
-        Self { code, reason, message, details: None }
+        let outcome = Outcome { reason: Some(reason), ..Outcome::default() };
+        Self { code, reason, message, details: None, outcome: Box::new(outcome) }
     }
 
     /// The HTTP code.
@@ -226,7 +235,7 @@ impl Status {
     }
 
     pub(super) fn write(&self, answer: Answer) -> Response {
-        let Self { code, reason, message, details } = self;
+        let Self { code, reason, message, details, outcome } = self;
         let wire = Wire {
             kind: "Status",
             api_version: "v1",
@@ -243,7 +252,9 @@ impl Status {
             // RFC 9110, 15.5.6: such an answer must name the methods that are allowed.
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         }
-        response
+        let mut outcome = Outcome::clone(outcome);
+        outcome.message.get_or_insert_with(|| message.clone());
+        outcome.attach(response)
     }
 }
 

@@ -198,13 +198,14 @@ where
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
+        let peer = stream.peer_addr().ok();
         let stream = match timeout(self.limits.handshake, self.tls.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => return tracing::debug!("TLS handshake took too long"),
         };
         let connection =
-            Arc::new(Connection { peer_certificates: peer_certificates(&stream), ..Connection::default() });
+            Arc::new(Connection { peer, peer_certificates: peer_certificates(&stream), ..Connection::default() });
         let activity = Arc::new(Activity::new());
         let service = self.service.clone();
         let answer = service_fn(|mut request: Request<Incoming>| {

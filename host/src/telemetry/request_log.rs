@@ -16,7 +16,7 @@ use http::{HeaderValue, Method, Uri};
 use prometheus_client::metrics::counter::Counter;
 
 /// The target of the lines, as `--log-filter` names it.
-pub const TARGET: &str = "request";
+const TARGET: &str = "request";
 /// Lines that wait to be written. At about 1 KiB each that is 4 MiB, and more than a second of what one replica can answer when
 /// every request fails.
 const QUEUE: usize = 4096;
@@ -90,15 +90,21 @@ pub struct RequestLog {
 pub struct RequestLogEnd(Receiver<()>);
 
 impl RequestLog {
-    /// Starts the thread. `dropped` counts the lines that found the queue full.
-    pub fn start(logging: RequestLogging, dropped: Counter) -> std::io::Result<(Self, RequestLogEnd)> {
+    /// A log and its queue. `dropped` counts the lines that find the queue full.
+    pub fn new(logging: RequestLogging, dropped: Counter) -> (Self, Receiver<RequestLine>) {
         let (lines, queue) = sync_channel(QUEUE);
+        (Self { logging, lines, dropped }, queue)
+    }
+
+    /// A log with the thread that writes it.
+    pub fn start(logging: RequestLogging, dropped: Counter) -> std::io::Result<(Self, RequestLogEnd)> {
+        let (log, queue) = Self::new(logging, dropped);
         let (finished, end) = sync_channel::<()>(0);
         thread::Builder::new().name("request-log".to_owned()).spawn(move || {
             queue.iter().for_each(|line| write(&line));
             drop(finished);
         })?;
-        Ok((Self { logging, lines, dropped }, RequestLogEnd(end)))
+        Ok((log, RequestLogEnd(end)))
     }
 
     /// Whether an answer of this status has a line.

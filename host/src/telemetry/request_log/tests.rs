@@ -117,7 +117,7 @@ fn the_flag_chooses_by_status() {
         (RequestLogging::Errors, [false, true, true]),
         (RequestLogging::All, [true, true, true]),
     ] {
-        let (log, _end) = RequestLog::start(logging, Counter::default()).unwrap();
+        let (log, _queue) = RequestLog::new(logging, Counter::default());
         assert_eq!([200, 404, 503].map(|status| log.wants(status)), wanted, "{logging:?}");
     }
 }
@@ -125,13 +125,13 @@ fn the_flag_chooses_by_status() {
 /// A log without a thread is one whose thread is stuck.
 #[test]
 fn a_full_queue_drops_lines_and_counts_them() {
-    let (lines, stuck) = sync_channel(2);
-    let log = RequestLog { logging: RequestLogging::All, lines, dropped: Counter::default() };
-    for _ in 0..5 {
+    let dropped = Counter::default();
+    let (log, queue) = RequestLog::new(RequestLogging::All, dropped.clone());
+    for _ in 0..QUEUE + 3 {
         log.write(line());
     }
-    assert_eq!(log.dropped.get(), 3);
-    assert_eq!(stuck.try_iter().count(), 2);
+    assert_eq!(dropped.get(), 3);
+    assert_eq!(queue.try_iter().count(), QUEUE);
 }
 
 #[test]
