@@ -3,6 +3,7 @@
 
 mod certificate;
 mod endpoints;
+mod health;
 mod pipeline;
 mod requests;
 mod rooms;

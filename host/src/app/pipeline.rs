@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     endpoints::Endpoints,
+    health,
     requests::{Answered, Requests},
     rooms::Auth,
 };
@@ -30,10 +31,6 @@ use crate::{
 
 /// Joins requests and answers in logs, as in k8s.io/apiserver.
 static AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
-
-/// What a kubelet asks. A busy replica that fails these would be restarted, and its load fall on the others; Kubernetes exempts the
-/// same paths from its own limits (FlowSchema `probes`).
-const PROBES: [&str; 3] = ["/healthz", "/livez", "/readyz"];
 
 /// What requests pass through.
 pub(super) struct Pipeline {
@@ -77,11 +74,13 @@ impl Pipeline {
         }
     }
 
+    /// Probes need none: a busy replica that failed them would be restarted, and its load fall on the others. Kubernetes exempts
+    /// the same paths from its own limits (FlowSchema `probes`).
     fn place(&self, path: &str) -> Result<Place<'_>, TooMany> {
         let metrics = &self.requests.metrics;
         let permit = match self.places.try_acquire() {
             Ok(permit) => Some(permit),
-            Err(_) if PROBES.contains(&path) => None,
+            Err(_) if health::PATHS.contains(&path) => None,
             Err(_) => {
                 metrics.requests_refused.inc();
                 return Err(TooMany);
@@ -113,15 +112,12 @@ impl Pipeline {
             return Status::of_authorization(&error, user, &attributes).respond(head);
         }
         match target {
-            Ok(Target { form: Form::Other, path, .. }) => self.other(head, path),
+            Ok(Target { form: Form::Other, path, method, .. }) => {
+                self.endpoints.answer(method, path, head.uri.query().unwrap_or_default())
+            }
             Ok(target) => self.api.respond(target, head).await,
             Err(error) => Status::of_path(error).respond(head),
         }
-    }
-
-    fn other(&self, head: &Parts, path: &str) -> Response {
-        let query = head.uri.query().unwrap_or_default();
-        self.endpoints.answer(&head.method, path, query).unwrap_or_else(|| Status::not_found().respond(head))
     }
 }
 

@@ -188,3 +188,23 @@ async fn an_audit_id_is_the_clients_or_a_new_uuid() {
     }
     assert_ne!(made[0], made[1]);
 }
+
+#[tokio::test]
+async fn where_nothing_is_served_the_paths_are_told() {
+    let fixture = fixture();
+    let mut bodies = Vec::new();
+    for (path, code) in [("/", 200), ("/index.html", 200), ("/nothing", 404), ("/apis/apps/v1", 404)] {
+        let answer = fixture.get(path).await;
+        assert_eq!(answer.status(), code, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/json");
+        bodies.push(axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap());
+    }
+    assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
+    let index: serde_json::Value = serde_json::from_slice(&bodies[0]).unwrap();
+    let paths: Vec<&str> = index["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+    assert!(paths.is_sorted());
+    for path in paths {
+        assert_eq!(fixture.get(path).await.status(), StatusCode::OK, "{path}");
+    }
+    assert_eq!(fixture.send(Request::post("/nothing")).await.status(), StatusCode::NOT_FOUND);
+}
