@@ -5,12 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{
     eventually::eventually,
     load::{self, Connection, Question},
     peer::{ClientRate, TestAdapter},
     plugins::{Plugin, component, static_configuration},
+    requests,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
@@ -53,7 +54,7 @@ async fn ours(bench: &mut Bench, client: &Client) -> Result<()> {
     let first = Instant::now();
     eventually("the first listing is there", PATIENCE, async || {
         let answer = replica.get(&path(5_000, "")).await?;
-        anyhow::ensure!(answer.status.is_success(), "{}", answer.text());
+        ensure!(answer.status.is_success(), "{}", answer.text());
         Ok(())
     })
     .await?;
@@ -91,6 +92,17 @@ async fn theirs(bench: &Bench, rate: ClientRate, namespaces: &[usize]) -> Result
         .try_collect::<Vec<()>>()
         .await?;
     let process = adapter.process_id().context("the Go adapter does not run")?;
+    let smallest = namespaces.first().context("no namespace")?;
+    let identity = bench.control_plane.front_proxy().client("front-proxy-client", &[])?;
+    let client = bench.control_plane.client_of(adapter.port(), "localhost", Some(&identity)).await?;
+    let headers = autoscaler();
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    eventually("the Go adapter answers", PATIENCE, async || {
+        let answer = requests::get_with(&client, &path(*smallest, ""), &headers).await?;
+        ensure!(answer.status.is_success(), "{} {}", answer.status, answer.text());
+        Ok(())
+    })
+    .await?;
     let connection = bench.connect(adapter.port()).await?;
     let told = match rate {
         ClientRate::Default => "Go, 5 lists/s",
@@ -127,7 +139,7 @@ async fn row(
 ) -> Result<()> {
     let api_server = bench.control_plane.api_server_id().context("the API server does not run")?;
     let (measured, cpu) = measure(connection, question, streams, &[process, api_server]).await?;
-    let [own, asked] = cpu.as_slice() else { anyhow::bail!("two processes were measured") };
+    let [own, asked] = cpu.as_slice() else { bail!("two processes were measured") };
     println!(
         "{name:<30} {:>9.1} {:>10.0} {:>10.0} {own:>14.1} {asked:>16.1}",
         measured.answers as f64 / measured.seconds,
@@ -170,13 +182,16 @@ async fn create_pods(client: &Client) -> Result<()> {
             .try_collect::<Vec<()>>()
             .await?;
     }
-    eventually("all pods run", PATIENCE, async || {
+    for pods in PODS {
+        let api = Api::<Pod>::namespaced(client.clone(), &namespace(pods));
         let pending = ListParams::default().fields("status.phase=Pending").limit(1);
-        let left = Api::<Pod>::all(client.clone()).list_metadata(&pending).await?.items.len();
-        anyhow::ensure!(left == 0, "some are pending");
-        Ok(())
-    })
-    .await
+        eventually("all pods run", PATIENCE, async || {
+            ensure!(api.list_metadata(&pending).await?.items.is_empty(), "some are pending");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// The last is of half `a`, so that it is in every answer.
