@@ -10,10 +10,10 @@ use std::{
 
 use ipnet::IpNet;
 
-pub use flags::ServeArgs;
 use flags::{AuthenticationArgs, ClusterArgs, ListenArgs, LoggingArgs, PluginArgs};
+pub use flags::{ServeArgs, TlsVersion};
 
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, RequestLogging};
 
 /// What `serve` is to do. Every value is checked.
 #[derive(Debug)]
@@ -22,6 +22,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the serving certificate comes from.
     pub certificate: Certificate,
+    /// The oldest version of TLS to speak.
+    pub tls_min_version: TlsVersion,
+    /// The cipher suites of TLS 1.2 to offer, by their IANA names; none means all.
+    pub tls_cipher_suites: Vec<String>,
     /// Requests under way at once.
     pub max_requests_inflight: usize,
     /// How long one request may take.
@@ -46,6 +50,8 @@ pub struct Config {
     pub log_filter: String,
     /// How they look.
     pub log_format: LogFormat,
+    /// Which requests have a line there.
+    pub request_log: RequestLogging,
 }
 
 /// Where the serving certificate comes from.
@@ -139,7 +145,7 @@ impl ServeArgs {
         let Self { listen, cluster, authentication, plugins, logging } = self;
         let ClusterArgs { kubeconfig, namespace, object_resources } = cluster;
         let PluginArgs { plugin_dir, compile_cache_dir, internal_cidrs, backend_ca_file, guest_threads } = plugins;
-        let LoggingArgs { log_filter, logging_format: log_format } = logging;
+        let LoggingArgs { log_filter, logging_format: log_format, request_log } = logging;
         let in_cluster = kubeconfig.is_some() || plugin_dir.is_none();
         let cluster = in_cluster.then(|| authentication.into_cluster(kubeconfig)).transpose()?;
         let unspecified = if in_cluster { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
@@ -156,6 +162,8 @@ impl ServeArgs {
             listen: SocketAddr::new(address, listen.secure_port),
             max_requests_inflight: listen.max_requests_inflight,
             request_timeout: listen.request_timeout,
+            tls_min_version: listen.tls_min_version,
+            tls_cipher_suites: listen.tls_cipher_suites.clone(),
             certificate: listen.into_certificate(in_cluster),
             cluster,
             namespace,
@@ -167,6 +175,7 @@ impl ServeArgs {
             guest_threads,
             log_filter,
             log_format,
+            request_log,
         })
     }
 }
