@@ -37,7 +37,8 @@ pub struct ControlPlane {
     _kubelet: Kubelet,
     controllers: Option<Process>,
     controller_flags: Vec<String>,
-    _processes: [Process; 2],
+    api_server: Process,
+    _etcd: Process,
     cluster: Cluster,
 }
 
@@ -86,7 +87,8 @@ impl ControlPlane {
             _kubelet: Kubelet::start(admin),
             controllers: Some(start("kube-controller-manager", &controller_flags, cluster.path())?),
             controller_flags,
-            _processes: [api_server, etcd],
+            api_server,
+            _etcd: etcd,
             cluster,
         })
     }
@@ -103,6 +105,12 @@ impl ControlPlane {
             self.controller_flags.iter().cloned().chain(flags.iter().map(ToString::to_string)).collect();
         self.controllers = Some(start("kube-controller-manager", &all, self.folder())?);
         Ok(())
+    }
+
+    /// The process number of kube-apiserver.
+    #[must_use]
+    pub fn api_server_id(&self) -> Option<u32> {
+        self.api_server.id()
     }
 
     /// The folder of this run: keys, kubeconfigs, logs.

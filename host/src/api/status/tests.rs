@@ -190,10 +190,9 @@ fn failures_are_written_as_in_go() {
     let user = User { name: "x".to_owned(), ..User::default() };
     let series = Selector::everything();
     let asked = Asked { resource: "pods".to_owned(), metric: "qps", object: "p1", series: &series };
-    let plugin = PluginId { namespace: "shop".to_owned(), name: "queue".to_owned() };
     let forbidden = AuthError::Forbidden { reason: String::new() };
     let other = Attributes::NonResource { path: "/x".to_owned(), verb: "get".to_owned() };
-    let of_fetch = |reason| Status::of_fetch(&FetchError::new(reason, "it broke").of(&plugin), &asked);
+    let of_fetch = |reason| Status::of_fetch(&FetchError::new(reason, "it broke").of(&plugin()), &asked);
     for status in [
         of_fetch(Reason::BadRequest),
         Status::of_authentication(&AuthError::Unauthenticated(String::new())),
