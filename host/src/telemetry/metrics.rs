@@ -13,7 +13,7 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 type Durations<Labels> = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// Of a served request.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// The API group, `discovery`, or `other`.
     pub group: &'static str,
