@@ -8,6 +8,7 @@ mod metric;
 mod plugin;
 mod provider;
 mod quantity;
+mod quote;
 mod request;
 mod selector;
 
@@ -20,6 +21,7 @@ pub use plugin::{Generation, PluginId};
 pub use provider::{
     Catalog, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample, ObjectSelection, Provider,
 };
-pub use quantity::{InvalidQuantity, Quantity};
+pub use quantity::{InvalidQuantity, Quantity, QuantityFormat};
+pub use quote::Quoted;
 pub use request::{Attributes, ResourceAttributes, User};
 pub use selector::{InvalidSelector, Operator, Requirement, Selector};
