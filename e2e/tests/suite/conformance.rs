@@ -54,7 +54,7 @@ pub(crate) async fn no_failure_asks_the_client_to_wait(world: &mut World) -> Res
         (format!("{EXTERNAL}/namespaces/default/nobody_has_it"), 404),
         (format!("{EXTERNAL}/namespaces/default/conformance_depth?watch=true"), 405),
         (format!("{EXTERNAL}/namespaces/default/conformance_depth?labelSelector=%3D"), 400),
-        (format!("{CUSTOM}/namespaces/default/pods/nobody/conformance_rate"), 404),
+        (format!("{CUSTOM}/namespaces/default/pods/nobody/nobody_has_it"), 404),
     ];
     for (path, code) in &paths {
         for answer in world.get_everywhere(path).await? {
