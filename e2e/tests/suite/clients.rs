@@ -40,7 +40,7 @@ pub(crate) async fn custom_metrics_are_read_in_both_versions(world: &mut World) 
                 item("Pod", "clients", "two", "clients_requests", "10"),
             ],
             vec![],
-            vec![item("Deployment", "clients", "web", "clients_rps", "1536Mi")],
+            vec![item("Deployment", "clients", "web", "clients_rps", "1k")],
             vec![item("Node", "", "clients-node", "clients_load", "3")],
             vec![item("Namespace", "", "clients", "clients_orders", "100n")],
         ];
@@ -138,7 +138,7 @@ async fn stage(world: &World) -> Result<()> {
         r#"services/front/clients_rate{verb="PUT"} 1"#,
         "pods/one/clients_requests 10",
         "pods/two/clients_requests 10",
-        "deployments.apps/web/clients_rps 1536Mi",
+        "deployments.apps/web/clients_rps 1000",
         "nodes/clients-node/clients_load 3",
         "namespaces/clients/clients_orders 100n",
     ];
