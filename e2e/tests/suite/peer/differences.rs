@@ -267,6 +267,7 @@ pub(super) const PENDING: &[Difference] = &[Difference {
         "* /livez*",
         "* /readyz*",
         "* /metrics*",
+        "* /version*",
         "* /unknown*",
         "* /",
         "* / *",
