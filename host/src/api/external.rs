@@ -7,6 +7,7 @@ use super::{
     Api,
     group::{Group, GroupVersion},
     negotiate::Answer,
+    outcome::Outcome,
     parameters::Parameters,
     path::ExternalTarget,
     status::{Asked, Status},
@@ -34,5 +35,6 @@ pub(super) async fn respond(
     };
     let external = api.provider.external(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
     let item = |sample| ExternalMetricValue::new(external.metric.as_str(), sample);
-    Ok(answer.write(StatusCode::OK, &List::new(GroupVersion::External, external.samples.iter().map(item).collect())))
+    let list = List::new(GroupVersion::External, external.samples.iter().map(item).collect());
+    Ok(Outcome::of_plugin(external.plugin).attach(answer.write(StatusCode::OK, &list)))
 }
