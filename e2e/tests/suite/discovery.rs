@@ -89,22 +89,6 @@ pub(crate) async fn api_resources_shows_external_metrics(world: &mut World) -> R
     .await
 }
 
-/// `kubectl get` of an external metric, which it learns of by discovery: a table, and the same in JSON.
-pub(crate) async fn kubectl_get_prints_external_metrics(world: &mut World) -> Result<()> {
-    let get = ["get", "seen_depth.v1beta1.external.metrics.k8s.io", "--namespace=default"];
-    let table = world.kubectl.run(&get).await?;
-    let mut rows = table.lines();
-    ensure_words(rows.next().unwrap_or_default(), &["METRIC", "LABELS", "VALUE"])?;
-    for words in [["seen_depth", "queue=orders", "42"], ["seen_depth", "queue=mail", "7"]] {
-        ensure_words(rows.next().unwrap_or_default(), &words)?;
-    }
-    ensure!(rows.next().is_none(), "{table}");
-    let raw = world.kubectl.run(&["get", "--raw", &format!("{EXTERNAL}/namespaces/default/seen_depth")]).await?;
-    let raw: Value = serde_json::from_str(&raw)?;
-    ensure!(raw["items"][0]["value"] == "42" && raw["items"][1]["value"] == "7", "{raw}");
-    Ok(())
-}
-
 /// One kube-apiserver talks to one replica, another to the other: they must not disagree.
 pub(crate) async fn replicas_answer_byte_for_byte_alike(world: &mut World) -> Result<()> {
     let [first, second] = world.adapter.replicas() else { anyhow::bail!("there are two replicas") };

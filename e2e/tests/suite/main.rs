@@ -126,7 +126,6 @@ fn installed() -> Vec<Case> {
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
-        case!(discovery::kubectl_get_prints_external_metrics),
         case!(openapi::kubectl_explains_a_metric),
         case!(openapi::the_aggregator_merges_the_documents),
         case!(figures::cpu_memory_and_start),
