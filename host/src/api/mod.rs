@@ -17,6 +17,7 @@ mod outcome;
 mod parameters;
 pub mod path;
 mod prepared;
+mod shape;
 mod status;
 mod wire;
 

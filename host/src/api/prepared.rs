@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
     content,
-    encoding::{Document, Encoding, Unwritable},
+    encoding::{Document, Encoding, Text, Unwritable},
     etag::Etag,
     negotiate::{Answer, unwritable},
 };
@@ -71,9 +71,9 @@ impl<D: Document> Prepared<D> {
 
     fn form(&self, answer: Answer) -> Result<&Form, Unwritable> {
         let form = match (answer.encoding, answer.pretty) {
-            (Encoding::Json, false) => &self.compact,
-            (Encoding::Json, true) => &self.indented,
-            (Encoding::Yaml, _) => &self.yaml,
+            (Encoding::Text(Text::Json), false) => &self.compact,
+            (Encoding::Text(Text::Json), true) => &self.indented,
+            (Encoding::Text(Text::Yaml), _) => &self.yaml,
             (Encoding::Protobuf, _) => &self.protobuf,
         };
         if let Some(form) = form.get() {

@@ -16,6 +16,7 @@ use super::{
     outcome::Outcome,
     parameters::BadParameter,
     path::PathError,
+    shape::NoShape,
     wire::{ListMeta, NotRepresentable},
 };
 use crate::model::{Attributes, AuthError, FetchError, Reason, ResourceAttributes, Selector, User};
@@ -268,6 +269,15 @@ impl From<BadParameter> for Status {
 impl From<NotRepresentable> for Status {
     fn from(error: NotRepresentable) -> Self {
         Self::bad_request(error.to_string())
+    }
+}
+
+impl From<NoShape> for Status {
+    fn from(error: NoShape) -> Self {
+        match error {
+            NoShape::NotAcceptable(error) => error.into(),
+            NoShape::IncludeObject(_) => Self::bad_request(error.to_string()),
+        }
     }
 }
 
