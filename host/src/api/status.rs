@@ -56,7 +56,12 @@ impl Status {
     /// The answer to a URL that has no target.
     pub fn of_path(error: &PathError) -> Self {
         match error {
-            PathError::NotFound | PathError::Segment(_) | PathError::Reserved(_) => {
+            // `NewGenericServerResponse`, with its empty details.
+            PathError::NotFound => {
+                let status = Self::new(StatusCode::NOT_FOUND, "NotFound", error.to_string());
+                Self { details: Some(Box::default()), ..status }
+            }
+            PathError::Segment(_) | PathError::Reserved(_) => {
                 Self::new(StatusCode::NOT_FOUND, "NotFound", error.to_string())
             }
             PathError::Invalid | PathError::Namespace(_) => Self::bad_request(error.to_string()),
