@@ -23,7 +23,7 @@ use crate::{
     eventually::eventually,
     kubectl::Kubectl,
     kubelet::Kubelet,
-    process::{Process, tail},
+    process::{Frozen, Process, tail},
     programs, requests,
 };
 
@@ -35,7 +35,9 @@ const START: Duration = Duration::from_secs(60);
 pub struct ControlPlane {
     // Fields drop in order: first the stand-in kubelet and the programs, then their folder.
     _kubelet: Kubelet,
-    _processes: Vec<Process>,
+    _controllers: Process,
+    api_server: Process,
+    _etcd: Process,
     cluster: Cluster,
 }
 
@@ -82,7 +84,7 @@ impl ControlPlane {
         let flags = controller_manager_flags(cluster.path(), &manager.kubeconfig, controllers_port);
         let controllers = start("kube-controller-manager", &flags, cluster.path())?;
         let kubelet = Kubelet::start(admin);
-        Ok(Self { _kubelet: kubelet, _processes: vec![controllers, api_server, etcd], cluster })
+        Ok(Self { _kubelet: kubelet, _controllers: controllers, api_server, _etcd: etcd, cluster })
     }
 
     /// The folder of this run: keys, kubeconfigs, logs.
@@ -134,6 +136,14 @@ impl ControlPlane {
     /// Fails when kubectl was not built.
     pub fn kubectl(&self, user: &User) -> Result<Kubectl> {
         Kubectl::new(&user.kubeconfig, self.folder())
+    }
+
+    /// Stops kube-apiserver from answering, until the returned guard is dropped: connections stay, and nothing comes.
+    ///
+    /// # Errors
+    /// Fails when it cannot be signalled.
+    pub fn freeze_api_server(&self) -> Result<Frozen<'_>> {
+        self.api_server.freeze()
     }
 
     /// A client of some other server that the cluster's authority signed, such as one replica of the adapter.
