@@ -31,6 +31,7 @@ mod refused_sources;
 mod reload;
 mod request_log;
 mod runner;
+mod trust;
 mod walkthrough;
 mod world;
 
@@ -112,6 +113,10 @@ fn installed() -> Vec<Case> {
         case!(access::a_client_certificate_of_the_cluster_is_a_user),
         case!(access::remote_headers_without_the_front_proxy_certificate_are_ignored),
         case!(request_log::a_failed_request_has_a_line_with_its_audit_id),
+        case!(trust::rights_that_are_taken_away_end_within_seconds),
+        case!(trust::the_token_of_a_deleted_service_account_ends_within_seconds),
+        case!(trust::authorities_come_and_go_with_the_config_map),
+        case!(trust::while_the_api_server_is_away_who_is_known_is_served_and_nobody_else),
         case!(autoscaling::the_examples_scale_three_deployments_and_follow),
         case!(autoscaling::an_external_name_is_found_in_any_case),
         case!(autoscaling::a_metric_that_vanishes_stops_the_autoscaler_with_a_reason),
