@@ -10,6 +10,7 @@ mod provider;
 mod quantity;
 mod request;
 mod selector;
+mod usage;
 
 pub use claims::{Claims, CustomPattern, Listed, Pattern};
 pub use cluster::{Endpoint, Kind, Kinds, Objects};
@@ -23,3 +24,4 @@ pub use provider::{
 pub use quantity::{InvalidQuantity, Quantity};
 pub use request::{Attributes, ResourceAttributes, User};
 pub use selector::{InvalidSelector, Operator, Requirement, Selector};
+pub use usage::{ContainerUsage, Inventory, Measurable, NodeSample, PodRef, PodSample, Usage};

@@ -37,6 +37,15 @@ pub struct CallLabels {
     pub outcome: &'static str,
 }
 
+/// Of objects that a plugin is asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ObjectLabels {
+    /// The ConfigMap, as in `namespace/name`.
+    pub plugin: String,
+    /// `pod` or `node`.
+    pub object: &'static str,
+}
+
 /// Of a load of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LoadLabels {
@@ -57,6 +66,8 @@ pub struct Metrics {
     pub calls: Family<CallLabels, Counter>,
     /// How long they took, waits for backends included.
     pub call_seconds: Durations<PluginLabels>,
+    /// Pods and nodes without a value in an answer for metrics.k8s.io.
+    pub unmeasured: Family<ObjectLabels, Counter>,
     /// Loads of plugins.
     pub loads: Family<LoadLabels, Counter>,
     /// The generation that serves.
@@ -72,6 +83,7 @@ impl Default for Metrics {
         let request_seconds = Durations::new_with_constructor(histogram);
         let calls = Family::default();
         let call_seconds = Durations::new_with_constructor(histogram);
+        let unmeasured = Family::default();
         let loads = Family::default();
         let generation = Family::default();
         let rejected = Family::default();
@@ -81,6 +93,8 @@ impl Default for Metrics {
         registry.register("plugin_calls", "Calls into plugins", calls.clone());
         let help = "Time of calls into plugins, waits for backends included";
         registry.register_with_unit("plugin_call_duration", help, Unit::Seconds, call_seconds.clone());
+        let help = "Pods and nodes that a plugin was asked about for metrics.k8s.io and had no value of";
+        registry.register("plugin_unmeasured", help, unmeasured.clone());
         registry.register("plugin_loads", "Loads of plugins", loads.clone());
         registry.register(
             "plugin_generation",
@@ -89,7 +103,7 @@ impl Default for Metrics {
         );
         let help = "1 while the newest version of the plugin is not the one that serves";
         registry.register("plugin_rejected", help, rejected.clone());
-        Self { registry, requests, request_seconds, calls, call_seconds, loads, generation, rejected }
+        Self { registry, requests, request_seconds, calls, call_seconds, unmeasured, loads, generation, rejected }
     }
 }
 
