@@ -7,10 +7,12 @@ mod custom;
 mod discovery;
 mod documents;
 mod external;
+mod fields;
 mod group;
 mod negotiate;
 mod parameters;
 pub mod path;
+mod resource;
 mod status;
 mod wire;
 
@@ -19,24 +21,32 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::{Method, request::Parts};
 
+pub use fields::{FieldSelector, InvalidFieldSelector};
 pub use group::{CustomVersion, Group, GroupVersion};
 pub use parameters::{BadParameter, Parameters};
 pub use status::Status;
 
-use crate::model::{Attributes, GroupResource, Kinds, Provider};
+use crate::model::{Attributes, GroupResource, Inventory, Kinds, Provider};
 use path::{Form, Target};
 
 /// The metrics APIs and their discovery.
 pub struct Api {
     provider: Arc<dyn Provider>,
     kinds: Arc<dyn Kinds>,
+    inventory: Arc<dyn Inventory>,
     documents: discovery::Documents,
 }
 
 impl Api {
-    /// An API over what `provider` answers, of objects whose kinds `kinds` knows.
+    /// An API over what `provider` answers, of objects whose kinds `kinds` knows; metrics.k8s.io has no objects.
     pub fn new(provider: Arc<dyn Provider>, kinds: Arc<dyn Kinds>) -> Self {
-        Self { provider, kinds, documents: discovery::Documents::default() }
+        Self { provider, kinds, inventory: Arc::new(resource::Nothing), documents: discovery::Documents::default() }
+    }
+
+    /// The same API, with the pods and nodes of metrics.k8s.io.
+    #[must_use]
+    pub fn with_inventory(self, inventory: Arc<dyn Inventory>) -> Self {
+        Self { inventory, ..self }
     }
 
     /// Answers an authorized request. `target` is what was authorized; `head` tells the form of the answer alone. Paths of
@@ -46,10 +56,13 @@ impl Api {
         let outcome = match &target.form {
             Form::Other => Err(Status::not_found()),
             _ if target.method != Method::GET => Err(method_not_allowed(target)),
-            Form::External(_) if parameters.watch => Err(method_not_allowed(target)),
+            Form::External(_) | Form::Resource(_) if parameters.watch && target.is_collection() => {
+                Err(method_not_allowed(target))
+            }
             Form::Discovery(document) => self.documents.respond(*document, &*self.provider, &*self.kinds, head),
             Form::Custom(custom) => custom::respond(self, custom, parameters, head).await,
             Form::External(external) => external::respond(self, external, parameters, head).await,
+            Form::Resource(resource) => resource::respond(self, resource, parameters, head).await,
         };
         outcome.unwrap_or_else(|status| status.respond(head))
     }

@@ -1,6 +1,7 @@
 //! The query parameters that mean something to metrics. `limit`, `continue`, `resourceVersion` and `timeout` are accepted and mean
 //! nothing, as in custom-metrics-apiserver; of a repeated parameter the first one holds, as in k8s.io/apiserver.
 
+use super::fields::{FieldSelector, InvalidFieldSelector};
 use crate::model::{InvalidSelector, Selector};
 
 /// Selectors stay text until they are needed: authorization goes on without a bad one, the handler then refuses it.
@@ -19,6 +20,9 @@ pub enum BadParameter {
     /// `labelSelector` or `metricLabelSelector` is no selector.
     #[error(transparent)]
     Selector(#[from] InvalidSelector),
+    /// `fieldSelector` is no selector of objects of this API.
+    #[error(transparent)]
+    Fields(#[from] InvalidFieldSelector),
     /// The field selector asks for another object than the path.
     #[error("fieldSelector metadata.name doesn't match requested name")]
     Name,
@@ -46,6 +50,11 @@ impl Parameters {
     /// `metricLabelSelector`: the series of a custom metric.
     pub fn metric_labels(&self) -> Result<Selector, InvalidSelector> {
         Selector::parse(&self.metric_label_selector)
+    }
+
+    /// `fieldSelector`: the objects of a list of metrics.k8s.io.
+    pub fn fields(&self) -> Result<FieldSelector, InvalidFieldSelector> {
+        FieldSelector::parse(&self.field_selector)
     }
 
     /// A field selector beside a name must ask for that name (`pkg/endpoints/handlers/get.go` of k8s.io/apiserver).

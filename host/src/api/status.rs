@@ -119,10 +119,18 @@ impl Status {
 
     /// The answer to a failed lookup.
     pub(super) fn of_fetch(error: &FetchError, asked: &Asked<'_>) -> Self {
-        let message = || one_line(&error.to_string());
         match error.reason {
             Reason::MetricNotFound => Self::metric_not_found(asked),
             Reason::ObjectNotFound => Self::object_not_found(asked),
+            _ => Self::of_failure(error),
+        }
+    }
+
+    /// The answer to a failed lookup of more than one metric, whose name there is none to tell.
+    pub(super) fn of_failure(error: &FetchError) -> Self {
+        let message = || one_line(&error.to_string());
+        match error.reason {
+            Reason::MetricNotFound | Reason::ObjectNotFound => Self::new(StatusCode::NOT_FOUND, "NotFound", message()),
             Reason::BadRequest => Self::bad_request(message()),
             Reason::RateLimited | Reason::Overloaded => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message())
@@ -160,6 +168,19 @@ impl Status {
         if !asked.series.is_everything() {
             status.message.push_str(&format!(" with selector {}", asked.series));
         }
+        status
+    }
+
+    /// `NewNotFound`: there is no such object.
+    pub(super) fn named_not_found(resource: &GroupResource, name: &str) -> Self {
+        let message = format!("{resource} {name:?} not found");
+        let mut status = Self::new(StatusCode::NOT_FOUND, "NotFound", message);
+        status.details = Some(Box::new(Details {
+            name: name.to_owned(),
+            group: resource.group.clone(),
+            kind: resource.name.clone(),
+            ..Details::default()
+        }));
         status
     }
 

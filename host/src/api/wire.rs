@@ -1,11 +1,15 @@
 //! JSON of k8s.io/metrics and of k8s.io/apimachinery `meta/v1`, field by field in the order in which Go prints it.
 
+mod resource;
+
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use super::group::GroupVersion;
 use crate::model::{Operator, Quantity, Requirement, Selector, UnixMillis};
+
+pub(super) use resource::{Kind, NodeMetrics, PodMetrics};
 
 /// `metadata` of a list: all of its fields are optional, and none is used.
 #[derive(Debug, Clone, Copy, Serialize)]

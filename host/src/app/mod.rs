@@ -62,7 +62,8 @@ async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result
     let reloading = background.spawn(reloader.run(inbox, stop.clone()));
 
     let endpoints = endpoints::Endpoints { readiness: readiness.clone(), metrics, board };
-    let pipeline = pipeline::Pipeline::new(&config, rooms.auth, Arc::new(reader), rooms.kinds, endpoints);
+    let pipeline =
+        pipeline::Pipeline::new(&config, rooms.auth, Arc::new(reader), rooms.kinds, rooms.inventory, endpoints);
     let server = serve::Server {
         listener,
         tls: serve::server_config(certificate)?,

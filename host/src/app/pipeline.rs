@@ -17,7 +17,7 @@ use crate::{
         path::{self, Form, PathError, Target},
     },
     config::Config,
-    model::{Attributes, Connection, Kinds, Provider},
+    model::{Attributes, Connection, Inventory, Kinds, Provider},
     telemetry::RequestLabels,
 };
 
@@ -41,10 +41,12 @@ impl Pipeline {
         auth: Auth,
         provider: Arc<dyn Provider>,
         kinds: Arc<dyn Kinds>,
+        inventory: Arc<dyn Inventory>,
         endpoints: Endpoints,
     ) -> Self {
         let places = Semaphore::new(config.max_requests_inflight);
-        Self { auth, api: Api::new(provider, kinds), endpoints, places, timeout: config.request_timeout }
+        let api = Api::new(provider, kinds).with_inventory(inventory);
+        Self { auth, api, endpoints, places, timeout: config.request_timeout }
     }
 
     /// Every path goes the same way.
@@ -108,6 +110,7 @@ fn group(target: &Target) -> &'static str {
     match &target.form {
         Form::Custom(_) => Group::Custom.name(),
         Form::External(_) => Group::External.name(),
+        Form::Resource(_) => Group::Resource.name(),
         Form::Discovery(_) => "discovery",
         Form::Other => "other",
     }

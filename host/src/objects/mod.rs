@@ -3,9 +3,10 @@
 //! that this adapter serves itself.
 //!
 //! In reading order: [`DiscoveredKinds`] says what there is, [`ObjectPolicy`] what plugins may see, [`WatchedObjects`] answers
-//! from an `index` that a `watch` keeps. [`FixedObjects`] is all of it without a cluster.
+//! from an `index` that a `watch` keeps, and an `inventory` for metrics.k8s.io. [`FixedObjects`] is all of it without a cluster.
 
 mod index;
+mod inventory;
 mod kinds;
 #[cfg(test)]
 mod mock;

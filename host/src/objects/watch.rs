@@ -3,7 +3,7 @@
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use futures::{StreamExt, pin_mut};
+use futures::{Stream, StreamExt, pin_mut};
 use kube::{
     Api, Resource,
     runtime::{
@@ -40,7 +40,7 @@ enum State {
 }
 
 impl Watch {
-    /// Starts on `home`; `keep` makes of an object what the index keeps.
+    /// Starts on `home` with all objects; `keep` makes of an object what the index keeps.
     pub(super) fn start<K>(
         home: &Handle,
         resource: &GroupResource,
@@ -50,9 +50,24 @@ impl Watch {
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
+        Self::start_of(home, resource, api, watcher::Config::default(), keep)
+    }
+
+    /// The same with those of the objects that `which` selects.
+    pub(super) fn start_of<K>(
+        home: &Handle,
+        resource: &GroupResource,
+        api: Api<K>,
+        which: watcher::Config,
+        keep: impl Fn(&K) -> Object + Send + 'static,
+    ) -> Self
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
         let index = Arc::new(Index::default());
         let (sender, state) = watch::channel(State::Listing);
-        let task = home.spawn(run(api, Arc::clone(&index), sender, keep, resource.clone()));
+        let events = watcher::watcher(api, which).default_backoff();
+        let task = home.spawn(run(events, Arc::clone(&index), sender, keep, resource.clone()));
         Self { index, state, resource: resource.clone(), _task: AbortOnDropHandle::new(task) }
     }
 
@@ -78,15 +93,12 @@ impl Watch {
 }
 
 async fn run<K>(
-    api: Api<K>,
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
     index: Arc<Index>,
     state: watch::Sender<State>,
     keep: impl Fn(&K) -> Object,
     resource: GroupResource,
-) where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+) {
     pin_mut!(events);
     let mut listing = Vec::new();
     while let Some(event) = events.next().await {

@@ -29,8 +29,10 @@ pub struct WatchedObjects {
 
 /// How much of the objects is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Detail {
+pub(super) enum Detail {
     Metadata,
+    /// Metadata of the pods in phase Running.
+    Running,
     Addresses,
 }
 
@@ -40,8 +42,16 @@ impl WatchedObjects {
         Self { client, kinds, policy, home: Handle::current(), watches: Mutex::default() }
     }
 
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(super) fn home(&self) -> &Handle {
+        &self.home
+    }
+
     /// A watch that is under way, or the one that `start` starts.
-    fn watch(&self, resource: &GroupResource, detail: Detail, start: impl FnOnce() -> Watch) -> Arc<Watch> {
+    pub(super) fn watch(&self, resource: &GroupResource, detail: Detail, start: impl FnOnce() -> Watch) -> Arc<Watch> {
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         if detail == Detail::Metadata {
             // Whoever watches addresses knows the names too.
@@ -142,7 +152,7 @@ fn api_resource(resource: &GroupResource, kind: &Kind) -> ApiResource {
     ApiResource { group, version, api_version, kind, plural: resource.name.clone() }
 }
 
-fn named(object: &impl ResourceExt, addresses: Vec<String>, ready: bool) -> Object {
+pub(super) fn named(object: &impl ResourceExt, addresses: Vec<String>, ready: bool) -> Object {
     Object {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),

@@ -1,0 +1,105 @@
+//! What metrics.k8s.io is about: running pods and nodes, by name and label. The adapter's own need, so the operator's list of kinds
+//! for plugins has no say here. As metrics-server does, pods are watched by metadata alone, those in phase Running: the API server
+//! leaves the others out (`pkg/server/config.go` of kubernetes-sigs/metrics-server).
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api, Resource,
+    core::{ApiResource, DynamicObject, PartialObjectMeta},
+    runtime::watcher,
+};
+
+use super::{
+    FixedObjects, WatchedObjects,
+    index::Object,
+    watch::Watch,
+    watched::{Detail, named},
+};
+use crate::model::{FetchError, GroupResource, Inventory, Measurable, Selector};
+
+#[async_trait]
+impl Inventory for WatchedObjects {
+    async fn running_pods(&self, namespace: Option<&str>, selector: &Selector) -> Result<Vec<Measurable>, FetchError> {
+        let running = watcher::Config::default().fields("status.phase=Running");
+        let watch = self.watch_metadata::<Pod>(&GroupResource::core("pods"), Detail::Running, running);
+        let index = watch.index().await?;
+        Ok(match namespace {
+            Some(namespace) => index.select(namespace, selector, measurable),
+            None => index.select_everywhere(selector, measurable),
+        })
+    }
+
+    async fn nodes(&self, selector: &Selector) -> Result<Vec<Measurable>, FetchError> {
+        let nodes = GroupResource::core("nodes");
+        let watch = self.watch_metadata::<Node>(&nodes, Detail::Metadata, watcher::Config::default());
+        Ok(watch.index().await?.select("", selector, measurable))
+    }
+}
+
+impl WatchedObjects {
+    /// Of a kind that every cluster has: no discovery stands between an autoscaler and its pods.
+    fn watch_metadata<K: Resource<DynamicType = ()>>(
+        &self,
+        resource: &GroupResource,
+        detail: Detail,
+        which: watcher::Config,
+    ) -> std::sync::Arc<Watch> {
+        self.watch(resource, detail, || {
+            let described = ApiResource::erase::<K>(&());
+            let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client(), &described);
+            Watch::start_of(self.home(), resource, api, which, |object| named(object, Vec::new(), true))
+        })
+    }
+}
+
+/// Pods of a table run, as far as anybody can tell.
+#[async_trait]
+impl Inventory for FixedObjects {
+    async fn running_pods(&self, namespace: Option<&str>, selector: &Selector) -> Result<Vec<Measurable>, FetchError> {
+        let Some(index) = self.index(&GroupResource::core("pods")) else { return Ok(Vec::new()) };
+        Ok(match namespace {
+            Some(namespace) => index.select(namespace, selector, measurable),
+            None => index.select_everywhere(selector, measurable),
+        })
+    }
+
+    async fn nodes(&self, selector: &Selector) -> Result<Vec<Measurable>, FetchError> {
+        let index = self.index(&GroupResource::core("nodes"));
+        Ok(index.map(|index| index.select("", selector, measurable)).unwrap_or_default())
+    }
+}
+
+fn measurable(object: &Object) -> Measurable {
+    let Object { namespace, name, labels, .. } = object.clone();
+    Measurable { namespace, name, labels }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(namespace: &str, name: &str) -> Object {
+        let labels = vec![("app".to_owned(), name.split('-').next().unwrap().to_owned())];
+        Object { namespace: namespace.to_owned(), name: name.to_owned(), labels, ..Object::default() }
+    }
+
+    #[tokio::test]
+    async fn pods_come_of_one_namespace_or_of_all_in_order() {
+        let pods = GroupResource::core("pods");
+        let fixed = FixedObjects::default()
+            .with(&pods, object("shop", "web-2"))
+            .with(&pods, object("shop", "web-1"))
+            .with(&pods, object("billing", "web-3"))
+            .with(&pods, object("billing", "db-1"));
+        let names = async |namespace, selector: &str| -> Vec<String> {
+            let selector = Selector::parse(selector).unwrap();
+            let found = fixed.running_pods(namespace, &selector).await.unwrap();
+            found.into_iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect()
+        };
+        assert_eq!(names(Some("shop"), "").await, ["shop/web-1", "shop/web-2"]);
+        assert_eq!(names(None, "app=web").await, ["billing/web-3", "shop/web-1", "shop/web-2"]);
+        assert!(names(Some("none"), "").await.is_empty());
+        assert!(fixed.nodes(&Selector::everything()).await.unwrap().is_empty());
+    }
+}
