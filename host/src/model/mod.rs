@@ -21,7 +21,7 @@ pub use plugin::{Generation, PluginId};
 pub use provider::{
     Catalog, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample, ObjectSelection, Provider,
 };
-pub use quantity::{InvalidQuantity, Quantity};
+pub use quantity::{InvalidQuantity, Quantity, QuantityFormat};
 pub use request::{Attributes, ResourceAttributes, User};
 pub use selector::{InvalidSelector, Operator, Requirement, Selector};
 pub use usage::{ContainerUsage, Inventory, Measurable, NodeSample, PodRef, PodSample, Usage};

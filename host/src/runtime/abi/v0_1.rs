@@ -204,7 +204,7 @@ fn quantity(number: types::Number) -> Result<model::Quantity, model::InvalidQuan
     match number {
         types::Number::Integer(value) => Ok(model::Quantity::integer(value)),
         types::Number::Float(value) => model::Quantity::float(value),
-        types::Number::Exact(exact) => Ok(model::Quantity::decimal(exact.digits.into(), exact.exponent.into())),
+        types::Number::Exact(exact) => Ok(model::Quantity::decimal(exact.digits, exact.exponent)),
     }
 }
 
