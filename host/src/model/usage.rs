@@ -20,7 +20,7 @@ pub struct PodRef {
 pub struct Usage {
     /// Cores, averaged over the sample's window.
     pub cpu: Quantity,
-    /// Bytes of the working set.
+    /// Bytes of the working set, in the format in which they are to be printed.
     pub memory: Quantity,
 }
 

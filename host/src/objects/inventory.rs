@@ -77,7 +77,15 @@ fn measurable(object: &Object) -> Measurable {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
     use super::*;
+    use crate::{
+        model::Reason,
+        objects::{ObjectPolicy, mock},
+    };
 
     fn object(namespace: &str, name: &str) -> Object {
         let labels = vec![("app".to_owned(), name.split('-').next().unwrap().to_owned())];
@@ -101,5 +109,46 @@ mod tests {
         assert_eq!(names(None, "app=web").await, ["billing/web-3", "shop/web-1", "shop/web-2"]);
         assert!(names(Some("none"), "").await.is_empty());
         assert!(fixed.nodes(&Selector::everything()).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn running_pods_follow_a_watch_of_their_phase_whatever_plugins_may_see() {
+        let (client, mut server) = mock::pair();
+        let nothing = ObjectPolicy::parse([]).unwrap();
+        let objects = WatchedObjects::new(client, Arc::new(FixedObjects::default()), nothing);
+        let metadata = json!({
+            "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+            "metadata": { "namespace": "shop", "name": "web-1", "resourceVersion": "8", "labels": { "app": "web" } },
+        });
+        let listing = json!({
+            "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+            "metadata": { "resourceVersion": "7" }, "items": [metadata],
+        });
+        let script = async {
+            let request = server.answer("/api/v1/pods", 200, listing).await;
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            assert!(query.contains("fieldSelector=status.phase%3DRunning"), "{query}");
+            assert!(request.headers()["accept"].to_str().unwrap().contains("as=PartialObjectMetadataList"));
+            server.answer_watch("/api/v1/pods").await
+        };
+        let everything = Selector::everything();
+        let (pods, events) = tokio::join!(objects.running_pods(None, &everything), script);
+        let labels = vec![("app".to_owned(), "web".to_owned())];
+        let web = Measurable { namespace: "shop".to_owned(), name: "web-1".to_owned(), labels };
+        assert_eq!(pods.unwrap(), [web]);
+        // To this watch a pod that has ended is gone.
+        events.send("DELETED", &metadata);
+        while !objects.running_pods(Some("shop"), &everything).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_inventory_that_has_not_come_is_no_empty_one() {
+        let (client, _server) = mock::pair();
+        let objects = WatchedObjects::new(client, Arc::new(FixedObjects::default()), ObjectPolicy::default());
+        let everything = Selector::everything();
+        assert_eq!(objects.running_pods(None, &everything).await.unwrap_err().reason, Reason::Loading);
+        assert_eq!(objects.nodes(&everything).await.unwrap_err().reason, Reason::Loading);
     }
 }

@@ -160,26 +160,4 @@ fn with_fraction(amount: u64, parts: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_print_as_in_go() {
-        for (nanos, expected) in [
-            (0, "0s"),
-            (1, "1ns"),
-            (1_100, "1.1µs"),
-            (2_200_000, "2.2ms"),
-            (500_000_000, "500ms"),
-            (1_000_000_000, "1s"),
-            (15_000_000_000, "15s"),
-            (20_500_000_000, "20.5s"),
-            (60_000_000_000, "1m0s"),
-            (90_250_000_000, "1m30.25s"),
-            (3_600_000_000_000, "1h0m0s"),
-            (4_294_967_295_000_000, "1193h2m47.295s"),
-        ] {
-            assert_eq!(go_duration_text(Duration::from_nanos(nanos)), expected);
-        }
-    }
-}
+mod tests;

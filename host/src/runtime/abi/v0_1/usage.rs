@@ -1,10 +1,11 @@
-//! `resource-metrics`: its records in the model's words. A negative number is nonsense; bytes are whole.
+//! `resource-metrics`: its records in the model's words. A negative number is nonsense; bytes are whole, and print as
+//! in metrics-server: `64Mi`.
 
 use std::time::Duration;
 
 use super::{bindings::exports::wasm_metrics_adapter::plugin::resource_metrics as wit, printable, quantity, types};
 use crate::{
-    model::{ContainerUsage, NodeSample, PodRef, PodSample, Quantity, UnixMillis, Usage},
+    model::{ContainerUsage, NodeSample, PodRef, PodSample, Quantity, QuantityFormat, UnixMillis, Usage},
     runtime::fault::Fault,
 };
 
@@ -41,6 +42,6 @@ fn usage(usage: wit::Usage, whose: impl Fn() -> String) -> Result<Usage, Fault> 
         let quantity = quantity(number).map_err(|error| wrong(error.to_string()))?;
         if quantity < Quantity::default() { Err(wrong(format!("{quantity} is negative"))) } else { Ok(quantity) }
     };
-    let memory = amount("memory", usage.memory)?;
-    Ok(Usage { cpu: amount("cpu", usage.cpu)?, memory: Quantity::integer(memory.units()) })
+    let memory = Quantity::integer(amount("memory", usage.memory)?.units());
+    Ok(Usage { cpu: amount("cpu", usage.cpu)?, memory: memory.with_format(QuantityFormat::BinarySi) })
 }
