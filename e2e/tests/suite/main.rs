@@ -15,7 +15,9 @@ mod autoscaling;
 mod backends;
 mod deploy;
 mod discovery;
+mod failures;
 mod figures;
+mod kinds;
 mod lifecycle;
 mod preflight;
 mod refusals;
@@ -97,6 +99,8 @@ fn installed() -> Vec<Case> {
         case!(autoscaling::the_examples_scale_three_deployments_and_follow),
         case!(autoscaling::an_external_name_is_found_in_any_case),
         case!(autoscaling::a_metric_that_vanishes_stops_the_autoscaler_with_a_reason),
+        case!(failures::an_autoscaler_says_why_and_its_event_is_counted_up),
+        case!(kinds::a_custom_resource_is_known_when_it_can_be_used_and_forgotten_when_it_is_gone),
         case!(reload::a_hundred_updates_arrive_within_a_second),
         case!(reload::a_broken_update_changes_nothing_and_one_event_says_why),
         case!(reload::new_code_replaces_old_code),

@@ -124,7 +124,8 @@ fn check(query: &CustomQuery, samples: &[CustomSample]) -> Result<(), FetchError
         (ObjectSelection::Selected(_), _) => return Ok(()),
         (ObjectSelection::Named(name), [sample]) if sample.object == *name => return Ok(()),
         (ObjectSelection::Named(name), [sample]) => format!("describes {} where {name} was asked for", sample.object),
-        (ObjectSelection::Named(name), samples) => format!("has {} values for {name}", samples.len()),
+        (ObjectSelection::Named(name), []) => format!("has no value for {name}"),
+        (ObjectSelection::Named(name), _) => format!("has several values for {name}"),
     };
     let message = format!("the metric {} {wrong}; its plugin must answer one value of just that object", query.metric);
     Err(FetchError::new(Reason::Internal, message))

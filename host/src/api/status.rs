@@ -16,7 +16,7 @@ use super::{
 };
 use crate::model::{Attributes, AuthError, FetchError, GroupResource, Reason, ResourceAttributes, Selector, User};
 
-/// Bytes of a message that come from outside: enough for a cause, and what an HPA's condition shows without being cut.
+/// Bytes of a whole message: enough for a cause and a remedy, and `kubectl describe hpa` stays readable.
 const MAX_MESSAGE: usize = 512;
 
 /// A failure, ready to be sent.
@@ -113,15 +113,14 @@ impl Status {
 
     /// The answer to a request that took too long as a whole, in the words of k8s.io/apiserver `pkg/server/filters/timeout.go`.
     pub fn timeout() -> Self {
-        let message = "Timeout: request did not complete within the allotted timeout".to_owned();
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
+        Self::timed_out("request did not complete within the allotted timeout")
     }
 
     /// The answer to a failed lookup.
     pub(super) fn of_fetch(error: &FetchError, asked: &Asked<'_>) -> Self {
         match error.reason {
-            Reason::MetricNotFound => Self::metric_not_found(asked),
-            Reason::ObjectNotFound => Self::object_not_found(asked),
+            Reason::MetricNotFound => Self::not_found_by(error, asked.metric_not_found()),
+            Reason::ObjectNotFound => Self::not_found_by(error, asked.object_not_found()),
             _ => Self::of_failure(error),
         }
     }
@@ -138,36 +137,34 @@ impl Status {
             Reason::Unavailable | Reason::Unauthorized | Reason::Loading => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message())
             }
-            Reason::Timeout => Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {}", message())),
+            Reason::Timeout => Self::timed_out(&message()),
             Reason::Internal => Self::internal(&message()),
         }
     }
 
-    /// `NewMetricNotFoundError`: nothing serves the metric.
+    /// Nothing serves the metric.
     pub(super) fn metric_not_found(asked: &Asked<'_>) -> Self {
-        let Asked { resource, metric, .. } = asked;
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "NotFound",
-            format!("the server could not find the metric {metric} for {resource}"),
-        )
+        Self::new(StatusCode::NOT_FOUND, "NotFound", asked.metric_not_found())
     }
 
     /// The kind's objects are not where the path looks for them; `where_they_are` says where.
     pub(super) fn out_of_scope(asked: &Asked<'_>, where_they_are: &str) -> Self {
-        let mut status = Self::metric_not_found(asked);
-        status.message.push_str(": ");
-        status.message.push_str(where_they_are);
-        status
+        Self::new(StatusCode::NOT_FOUND, "NotFound", format!("{}: {where_they_are}", asked.metric_not_found()))
     }
 
-    /// `NewMetricNotFoundForError`, with a selector `NewMetricNotFoundForSelectorError`: there is no value for this object.
-    fn object_not_found(asked: &Asked<'_>) -> Self {
-        let mut status = Self::metric_not_found(asked);
-        status.message.push_str(&format!(" {}", asked.object));
-        if !asked.series.is_everything() {
-            status.message.push_str(&format!(" with selector {}", asked.series));
-        }
+    /// In the words of custom-metrics-apiserver, and in those of the plugin that looked, if one did.
+    fn not_found_by(error: &FetchError, not_found: String) -> Self {
+        let message = match &error.plugin {
+            Some(_) => format!("{not_found}: {}", one_line(&error.to_string())),
+            None => not_found,
+        };
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message)
+    }
+
+    /// `NewTimeoutError`, with its empty details.
+    fn timed_out(cause: &str) -> Self {
+        let mut status = Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {cause}"));
+        status.details = Some(Box::default());
         status
     }
 
@@ -205,7 +202,7 @@ impl Status {
 
     /// `NewInternalError`.
     fn internal(cause: &str) -> Self {
-        let cause = one_line(cause);
+        let cause = bounded(one_line(cause));
         let mut status =
             Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {cause}"));
         status.details = Some(Box::new(Details { causes: vec![Cause { message: cause }], ..Details::default() }));
@@ -228,7 +225,7 @@ impl Status {
     }
 
     fn new(code: StatusCode, reason: &'static str, message: String) -> Self {
-        Self { code, reason, message, details: None }
+        Self { code, reason, message: bounded(message), details: None }
     }
 
     /// The HTTP code.
@@ -265,6 +262,19 @@ impl Status {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         }
         response
+    }
+}
+
+impl Asked<'_> {
+    /// `NewMetricNotFoundError`.
+    fn metric_not_found(&self) -> String {
+        format!("the server could not find the metric {} for {}", self.metric, self.resource)
+    }
+
+    /// `NewMetricNotFoundForError`, with a selector `NewMetricNotFoundForSelectorError`: there is no value for this object.
+    fn object_not_found(&self) -> String {
+        let text = format!("{} {}", self.metric_not_found(), self.object);
+        if self.series.is_everything() { text } else { format!("{text} with selector {}", self.series) }
     }
 }
 
@@ -306,28 +316,24 @@ fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// One printable line of at most [`MAX_MESSAGE`] bytes: what a plugin says lands in Events and terminals.
+/// One printable line: what a plugin says lands in Events and terminals.
 fn one_line(text: &str) -> String {
-    let printable = |character: char| matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1;
-    let mut line = String::new();
-    for word in
-        text.split(|character: char| character.is_whitespace() || !printable(character)).filter(|word| !word.is_empty())
-    {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
+    let words = text.split(|character: char| character.is_whitespace() || !is_printable(character));
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// At most [`MAX_MESSAGE`] bytes, and on one line whatever it repeats of the request. A text that is so already stays as it is.
+fn bounded(text: String) -> String {
+    let mut line = if text.chars().all(is_printable) { text } else { one_line(&text) };
     if line.len() > MAX_MESSAGE {
-        let cut = line
-            .char_indices()
-            .map(|(position, _)| position)
-            .take_while(|position| *position <= MAX_MESSAGE - 3)
-            .last();
-        line.truncate(cut.unwrap_or_default());
+        line.truncate(line.floor_char_boundary(MAX_MESSAGE - 3));
         line.push_str("...");
     }
     line
+}
+
+fn is_printable(character: char) -> bool {
+    matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1
 }
 
 #[cfg(test)]

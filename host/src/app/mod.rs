@@ -3,6 +3,7 @@
 
 mod certificate;
 mod endpoints;
+mod filters;
 mod pipeline;
 mod rooms;
 

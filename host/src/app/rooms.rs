@@ -193,6 +193,7 @@ fn watched(config: &Config, client: &Client, background: &TaskTracker) -> anyhow
     let kinds = Arc::new(DiscoveredKinds::new(client.clone()));
     background.spawn(kinds.clone().keep_fresh());
     let objects = Arc::new(WatchedObjects::new(client.clone(), kinds.clone(), policy));
+    background.spawn(objects.clone().end_idle());
     Ok(Cache { kinds, inventory: objects.clone(), objects })
 }
 

@@ -2,11 +2,12 @@
 //! for plugins has no say here. As metrics-server does, pods are watched by metadata alone, those in phase Running: the API server
 //! leaves the others out (`pkg/server/config.go` of kubernetes-sigs/metrics-server).
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
-    Api, Resource,
-    core::{ApiResource, DynamicObject, PartialObjectMeta},
+    Api,
+    core::{DynamicObject, PartialObjectMeta},
     runtime::watcher,
 };
 
@@ -14,15 +15,15 @@ use super::{
     FixedObjects, WatchedObjects,
     index::Object,
     watch::Watch,
-    watched::{Detail, named},
+    watched::{Detail, api_resource, named},
 };
-use crate::model::{FetchError, GroupResource, Inventory, Measurable, Selector};
+use crate::model::{FetchError, GroupResource, Inventory, Kind, Measurable, Selector};
 
 #[async_trait]
 impl Inventory for WatchedObjects {
     async fn running_pods(&self, namespace: Option<&str>, selector: &Selector) -> Result<Vec<Measurable>, FetchError> {
         let running = watcher::Config::default().fields("status.phase=Running");
-        let watch = self.watch_metadata::<Pod>(&GroupResource::core("pods"), Detail::Running, running);
+        let watch = self.watch_metadata("pods", &core("Pod", true), Detail::Running, &running);
         let index = watch.index().await?;
         Ok(match namespace {
             Some(namespace) => index.select(namespace, selector, measurable),
@@ -31,26 +32,26 @@ impl Inventory for WatchedObjects {
     }
 
     async fn nodes(&self, selector: &Selector) -> Result<Vec<Measurable>, FetchError> {
-        let nodes = GroupResource::core("nodes");
-        let watch = self.watch_metadata::<Node>(&nodes, Detail::Metadata, watcher::Config::default());
+        let all = watcher::Config::default();
+        let watch = self.watch_metadata("nodes", &core("Node", false), Detail::Metadata, &all);
         Ok(watch.index().await?.select("", selector, measurable))
     }
 }
 
 impl WatchedObjects {
-    /// Of a kind that every cluster has: no discovery stands between an autoscaler and its pods.
-    fn watch_metadata<K: Resource<DynamicType = ()>>(
-        &self,
-        resource: &GroupResource,
-        detail: Detail,
-        which: watcher::Config,
-    ) -> std::sync::Arc<Watch> {
-        self.watch(resource, detail, || {
-            let described = ApiResource::erase::<K>(&());
+    fn watch_metadata(&self, resource: &str, kind: &Kind, detail: Detail, which: &watcher::Config) -> Arc<Watch> {
+        let resource = GroupResource::core(resource);
+        self.watch(&resource, detail, kind, || {
+            let described = api_resource(&resource, kind);
             let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client(), &described);
-            Watch::start_of(self.home(), resource, api, which, |object| named(object, Vec::new(), true))
+            Watch::start_of(self.home(), &resource, api, which.clone(), |object| named(object, Vec::new(), true))
         })
     }
+}
+
+/// A kind that every cluster has: no discovery stands between an autoscaler and its pods.
+fn core(kind: &str, namespaced: bool) -> Kind {
+    Kind { group: String::new(), version: "v1".to_owned(), kind: kind.to_owned(), namespaced }
 }
 
 /// Pods of a table run, as far as anybody can tell.
@@ -77,8 +78,6 @@ fn measurable(object: &Object) -> Measurable {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::json;
 
     use super::*;

@@ -10,6 +10,10 @@ fn body(status: &Status) -> serde_json::Value {
     serde_json::from_slice(&bytes).unwrap()
 }
 
+fn plugin() -> PluginId {
+    PluginId { namespace: "shop".to_owned(), name: "queue".to_owned() }
+}
+
 fn resource(namespace: &str, resource: &str, subresource: &str, name: &str) -> Attributes {
     Attributes::Resource(ResourceAttributes {
         verb: "get".to_owned(),
@@ -97,10 +101,20 @@ fn whole_answers() {
 fn failures_have_codes_and_name_their_plugin() {
     let series = Selector::everything();
     let asked = Asked { resource: "pods".to_owned(), metric: "qps", object: "p1", series: &series };
-    let plugin = PluginId { namespace: "shop".to_owned(), name: "queue".to_owned() };
+    let plugin = plugin();
     for (reason, code, word, message) in [
-        (Reason::MetricNotFound, 404, "NotFound", "the server could not find the metric qps for pods"),
-        (Reason::ObjectNotFound, 404, "NotFound", "the server could not find the metric qps for pods p1"),
+        (
+            Reason::MetricNotFound,
+            404,
+            "NotFound",
+            "the server could not find the metric qps for pods: plugin shop/queue: it broke",
+        ),
+        (
+            Reason::ObjectNotFound,
+            404,
+            "NotFound",
+            "the server could not find the metric qps for pods p1: plugin shop/queue: it broke",
+        ),
         (Reason::BadRequest, 400, "BadRequest", "plugin shop/queue: it broke"),
         (Reason::RateLimited, 429, "TooManyRequests", "plugin shop/queue: it broke"),
         (Reason::Overloaded, 429, "TooManyRequests", "plugin shop/queue: it broke"),
@@ -133,10 +147,29 @@ fn a_selector_is_part_of_what_was_not_found() {
 #[test]
 fn what_plugins_say_is_one_printable_line() {
     assert_eq!(one_line("  a\nb\t\tc\u{7}d \u{202e}e \"ü\" \\ "), "a b c d e \"ü\" \\");
-    let long = one_line(&"ü".repeat(400));
-    assert!(long.len() <= MAX_MESSAGE && long.len() > MAX_MESSAGE - 4 && long.ends_with("ü..."), "{long}");
-    let exact = "x".repeat(MAX_MESSAGE);
-    assert_eq!(one_line(&exact), exact);
+}
+
+#[test]
+fn a_message_is_at_most_512_bytes_in_whole() {
+    let long = bounded("ü".repeat(400));
+    assert!(long.len() <= 512 && long.len() > 508 && long.ends_with("ü..."), "{long}");
+    for exact in ["x".repeat(512), "as  it is: \"a\\tb\"".to_owned()] {
+        assert_eq!(bounded(exact.clone()), exact);
+    }
+    assert_eq!(bounded("a\u{202e}b\n".to_owned()), "a b");
+    let series =
+        Selector::parse(&format!("verb in ({})", (0..300).map(|n| n.to_string()).collect::<Vec<_>>().join(",")));
+    let series = series.unwrap();
+    let asked =
+        Asked { resource: "pods".to_owned(), metric: &"m".repeat(300), object: &"p".repeat(253), series: &series };
+    for reason in
+        [Reason::MetricNotFound, Reason::ObjectNotFound, Reason::BadRequest, Reason::Timeout, Reason::Internal]
+    {
+        let status = Status::of_fetch(&FetchError::new(reason, "y".repeat(1000)).of(&plugin()), &asked);
+        assert!((500..=512).contains(&status.message().len()), "{reason:?}: {}", status.message());
+        let body = body(&status);
+        assert!(body["details"]["causes"][0]["message"].as_str().unwrap_or_default().len() <= 512);
+    }
 }
 
 #[test]
