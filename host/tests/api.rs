@@ -2,6 +2,11 @@
 //! external metrics and the placeholder there are captures of custom-metrics-apiserver v1.36.0 behind a real kube-apiserver.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
+#[path = "api/accept.rs"]
+mod accept;
+#[path = "api/selectors.rs"]
+mod selectors;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -395,7 +400,7 @@ async fn people_read_indented_json() {
     let fixture = fixture(catalog());
     let empty = format!("{EXTERNAL}/namespaces/ns/empty");
     let curl = fixture.send(Method::GET, &empty, &[("user-agent", "curl/8.5.0")]).await;
-    let expected = "{\n  \"kind\": \"ExternalMetricValueList\",\n  \"apiVersion\": \"external.metrics.k8s.io/v1beta1\",\n  \"metadata\": {},\n  \"items\": []\n}\n";
+    let expected = "{\n  \"kind\": \"ExternalMetricValueList\",\n  \"apiVersion\": \"external.metrics.k8s.io/v1beta1\",\n  \"metadata\": {},\n  \"items\": []\n}";
     assert_eq!(told(curl).await.1, expected);
     assert_eq!(fixture.get(&format!("{empty}?pretty=true")).await.1, expected);
 

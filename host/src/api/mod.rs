@@ -1,17 +1,20 @@
-//! The Kubernetes dialect: URLs to questions, answers and failures to the JSON that kube-aggregator, the HPA controller and kubectl
-//! read. It asks [`Provider`] and [`Kinds`] and nothing else: no I/O, no Kubernetes client, no plugin by name.
+//! The Kubernetes dialect: URLs to questions, answers and failures to what kube-aggregator, the HPA controller and kubectl read. It asks [`Provider`] and [`Kinds`] and nothing else: no I/O, no Kubernetes client, no plugin by name.
 //!
 //! A request goes `path::parse` (before authorization), then [`Api::respond`]: method, negotiation, query, provider, wire.
 
+mod accept;
+mod content;
 mod custom;
 mod discovery;
 mod documents;
+mod encoding;
 mod external;
 mod fields;
 mod group;
 mod negotiate;
 mod parameters;
 pub mod path;
+mod prepared;
 mod resource;
 mod status;
 mod wire;
@@ -26,7 +29,7 @@ pub use group::{CustomVersion, Group, GroupVersion};
 pub use parameters::{BadParameter, Parameters};
 pub use status::Status;
 
-use crate::model::{Attributes, GroupResource, Inventory, Kinds, Provider};
+use crate::model::{Inventory, Kinds, Provider};
 use path::{Form, Target};
 
 /// The metrics APIs and their discovery.
@@ -55,9 +58,10 @@ impl Api {
         let parameters = &target.parameters;
         let outcome = match &target.form {
             Form::Other => Err(Status::not_found()),
-            _ if target.method != Method::GET => Err(method_not_allowed(target)),
-            Form::External(_) | Form::Resource(_) if parameters.watch && target.is_collection() => {
-                Err(method_not_allowed(target))
+            _ if target.method != Method::GET => Err(Status::method_not_allowed()),
+            Form::External(_) if parameters.watch => Err(Status::watch_not_supported(Group::External)),
+            Form::Resource(resource) if parameters.watch && resource.is_collection() => {
+                Err(Status::watch_not_supported(resource.resource()))
             }
             Form::Discovery(document) => self.documents.respond(*document, &*self.provider, &*self.kinds, head),
             Form::Custom(custom) => custom::respond(self, custom, parameters, head).await,
@@ -65,17 +69,5 @@ impl Api {
             Form::Resource(resource) => resource::respond(self, resource, parameters, head).await,
         };
         outcome.unwrap_or_else(|status| status.respond(head))
-    }
-}
-
-/// Names the verb and the resource as authorization knew them; for HEAD, which is authorized as GET, the method itself.
-fn method_not_allowed(target: &Target) -> Status {
-    let method = target.method.as_str().to_lowercase();
-    match target.attributes() {
-        Attributes::Resource(resource) => {
-            let verb = if target.method == Method::HEAD || resource.verb.is_empty() { method } else { resource.verb };
-            Status::method_not_allowed(&verb, &GroupResource { group: resource.group, name: resource.resource })
-        }
-        Attributes::NonResource { path, verb } => Status::method_not_allowed(&verb, &GroupResource::core(path)),
     }
 }

@@ -203,6 +203,7 @@ impl CustomTarget {
 
     /// The question to the provider.
     pub fn query(&self, parameters: &Parameters) -> Result<CustomQuery, BadParameter> {
+        parameters.check_integers()?;
         let selected = parameters.labels()?;
         let series = parameters.metric_labels()?;
         let object = self.object();
@@ -252,6 +253,7 @@ impl CustomTarget {
 impl ExternalTarget {
     /// The question to the provider.
     pub fn query(&self, parameters: &Parameters) -> Result<ExternalQuery, BadParameter> {
+        parameters.check_integers()?;
         let series: Selector = parameters.labels()?;
         Ok(ExternalQuery { namespace: self.namespace.clone(), metric: self.metric.clone(), series })
     }

@@ -4,17 +4,20 @@
 //!
 //! Invariant: no answer carries `Retry-After` or `retryAfterSeconds`; client-go would sleep on them inside an HPA worker.
 
+mod wire;
+
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header, request::Parts};
-use serde::Serialize;
+use wire::{Cause, Details, Wire};
 
 use super::{
+    group::Group,
     negotiate::{Answer, NotAcceptable},
     parameters::BadParameter,
     path::PathError,
-    wire::{Empty, NotRepresentable},
+    wire::{ListMeta, NotRepresentable},
 };
-use crate::model::{Attributes, AuthError, FetchError, GroupResource, Reason, ResourceAttributes, Selector, User};
+use crate::model::{Attributes, AuthError, FetchError, Reason, ResourceAttributes, Selector, User};
 
 /// Bytes of a whole message: enough for a cause and a remedy, and `kubectl describe hpa` stays readable.
 const MAX_MESSAGE: usize = 512;
@@ -38,37 +41,6 @@ pub(super) struct Asked<'query> {
     pub(super) object: &'query str,
     /// The series.
     pub(super) series: &'query Selector,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-struct Details {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    name: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    group: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    kind: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    causes: Vec<Cause>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Cause {
-    message: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Wire<'status> {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: Empty,
-    status: &'static str,
-    message: &'status str,
-    reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<&'status Details>,
-    code: u16,
 }
 
 impl Status {
@@ -99,13 +71,16 @@ impl Status {
             AuthError::Unavailable(cause) => {
                 Self::internal(&format!("the request could not be authenticated: {cause}"))
             }
+            AuthError::Overloaded(message) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message.clone())
+            }
         }
     }
 
     /// The answer to `user`, who may not do what `attributes` say.
     pub fn of_authorization(error: &AuthError, user: &User, attributes: &Attributes) -> Self {
         match error {
-            AuthError::Unauthenticated(_) => Self::of_authentication(error),
+            AuthError::Unauthenticated(_) | AuthError::Overloaded(_) => Self::of_authentication(error),
             AuthError::Forbidden { reason } => Self::forbidden(&user.name, attributes, reason),
             AuthError::Unavailable(cause) => Self::internal(&format!("the request could not be authorized: {cause}")),
         }
@@ -185,18 +160,23 @@ impl Status {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
-    /// `NewMethodNotSupported`. `action` is the verb as authorization knows it.
-    pub(super) fn method_not_allowed(action: &str, resource: &GroupResource) -> Self {
+    /// The answer to a method that no route has, in the words of `NewGenericServerResponse`.
+    pub(super) fn method_not_allowed() -> Self {
         let mut status = Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "MethodNotAllowed",
-            format!("{action} is not supported on resources of kind {:?}", resource.to_string()),
+            "the server does not allow this method on the requested resource".to_owned(),
         );
-        status.details = Some(Box::new(Details {
-            group: resource.group.clone(),
-            kind: resource.name.clone(),
-            ..Details::default()
-        }));
+        status.details = Some(Box::default());
+        status
+    }
+
+    /// `NewMethodNotSupported`: there is nothing to watch in a group whose resources are not known one by one.
+    pub(super) fn watch_not_supported(group: Group) -> Self {
+        let mut status = Self::method_not_allowed();
+        let details = Details { group: group.name().to_owned(), kind: "*".to_owned(), ..Details::default() };
+        status.message = format!("watch is not supported on resources of kind \"*.{}\"", group.name());
+        status.details = Some(Box::new(details));
         status
     }
 
@@ -240,28 +220,34 @@ impl Status {
 
     /// The response, in the encoding that `head` accepts, or in JSON.
     pub fn respond(&self, head: &Parts) -> Response {
-        self.write(Answer::negotiate(head).unwrap_or_default())
+        self.write(Answer::negotiate(head).unwrap_or(Answer::UNASKED))
     }
 
     pub(super) fn write(&self, answer: Answer) -> Response {
+        let code = self.code;
+        let mut response = answer.write(code, &self.wire());
+        if code == StatusCode::FORBIDDEN {
+            response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
+        if code == StatusCode::METHOD_NOT_ALLOWED {
+            // RFC 9110, 15.5.6: such an answer must name the methods that are allowed.
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        }
+        response
+    }
+
+    fn wire(&self) -> Wire<'_> {
         let Self { code, reason, message, details } = self;
-        let wire = Wire {
+        Wire {
             kind: "Status",
             api_version: "v1",
-            metadata: Empty {},
+            metadata: ListMeta {},
             status: "Failure",
             message,
             reason,
             details: details.as_deref(),
             code: code.as_u16(),
-        };
-        let mut response = answer.write(*code, &wire);
-        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if *code == StatusCode::METHOD_NOT_ALLOWED {
-            // RFC 9110, 15.5.6: such an answer must name the methods that are allowed.
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         }
-        response
     }
 }
 

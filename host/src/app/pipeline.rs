@@ -66,7 +66,7 @@ impl Pipeline {
     }
 
     async fn admit_and_answer(&self, head: &mut Parts, target: Result<Target, PathError>) -> Response {
-        let Auth { authenticator, authorizer } = &self.auth;
+        let Auth { authenticator, authorizer, .. } = &self.auth;
         let connection = head.extensions.get::<Arc<Connection>>().cloned().unwrap_or_default();
         let user = match authenticator.authenticate(&connection, &mut head.headers).await {
             Ok(user) => user,

@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{
         AuthenticationOptions, Authenticator, AuthorizationOptions, Authorizer, ClusterConfig, KubeReviews, Sources,
+        Trust,
     },
     bundle::Grants,
     config::{Certificate, Cluster, Config},
@@ -35,6 +36,8 @@ use crate::{
 pub(super) struct Auth {
     pub(super) authenticator: Authenticator,
     pub(super) authorizer: Authorizer,
+    /// Absent without a cluster.
+    pub(super) trust: Option<Arc<Trust>>,
 }
 
 /// Where plugins come from.
@@ -79,7 +82,7 @@ impl Rooms {
         };
         let auth = match (&config.cluster, &client) {
             (Some(cluster), Some(_)) => delegated(cluster, stop, background).await?,
-            _ => Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only() },
+            _ => Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only(), trust: None },
         };
         let Cache { kinds, objects, inventory } = match &client {
             Some(client) => watched(config, client, background)?,
@@ -168,15 +171,17 @@ async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &Tas
         invalid_tokens_for: cluster.token_ttl,
         ..AuthenticationOptions::default()
     };
+    let always_allow_paths = cluster.always_allow_paths.iter().map(|path| path.parse()).collect::<Result<_, _>>();
     let authorization = AuthorizationOptions {
-        always_allow_paths: cluster.always_allow_paths.clone(),
+        always_allow_paths: always_allow_paths.context("--authorization-always-allow-paths")?,
         allowed_for: cluster.authorized_ttl,
         denied_for: cluster.unauthorized_ttl,
         ..AuthorizationOptions::default()
     };
     Ok(Auth {
-        authenticator: Authenticator::delegated(trust, tokens, &authentication),
+        authenticator: Authenticator::delegated(trust.clone(), tokens, &authentication),
         authorizer: Authorizer::delegated(accesses, authorization),
+        trust: Some(trust),
     })
 }
 

@@ -8,6 +8,7 @@ mod metric;
 mod plugin;
 mod provider;
 mod quantity;
+mod quote;
 mod request;
 mod selector;
 mod usage;
@@ -22,6 +23,7 @@ pub use provider::{
     Catalog, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample, ObjectSelection, Provider,
 };
 pub use quantity::{InvalidQuantity, Quantity, QuantityFormat};
+pub use quote::Quoted;
 pub use request::{Attributes, ResourceAttributes, User};
 pub use selector::{InvalidSelector, Operator, Requirement, Selector};
 pub use usage::{ContainerUsage, Inventory, Measurable, NodeSample, PodRef, PodSample, Usage};

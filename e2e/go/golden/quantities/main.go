@@ -3,15 +3,16 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 
 	"gopkg.in/inf.v0"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"wasm-metrics-adapter.io/e2e/go/golden/table"
 )
 
 // parsed is what ParseQuantity makes of a text: an error, or a quantity.
@@ -22,8 +23,8 @@ type parsed struct {
 	Canonical string          `json:"canonical,omitempty"`
 	// What String says where it is not the canonical form: Go hands out some texts as they came.
 	Kept string `json:"kept,omitempty"`
-	// Whether the canonical form reads as another amount: Go has no suffix beyond E, and then prints none.
-	Lossy bool `json:"lossy,omitempty"`
+	// The amount where the canonical form reads as another: Go has no suffix beyond E, and then prints none.
+	Exact string `json:"exact,omitempty"`
 	// The amount and a thousand times it, rounded up, away from zero, to a whole number.
 	Units string `json:"units,omitempty"`
 	Milli string `json:"milli,omitempty"`
@@ -37,7 +38,7 @@ type formatted struct {
 	Text      string          `json:"text"`
 	Format    resource.Format `json:"format"`
 	Canonical string          `json:"canonical"`
-	Lossy     bool            `json:"lossy,omitempty"`
+	Exact     string          `json:"exact,omitempty"`
 }
 
 // compared is Cmp of two quantities.
@@ -51,7 +52,7 @@ type compared struct {
 type float struct {
 	Float     string `json:"float"`
 	Canonical string `json:"canonical"`
-	Lossy     bool   `json:"lossy,omitempty"`
+	Exact     string `json:"exact,omitempty"`
 }
 
 // decimal is the canonical DecimalSI form of digits times ten to the power of exponent.
@@ -59,23 +60,23 @@ type decimal struct {
 	Digits    int64  `json:"digits"`
 	Exponent  int8   `json:"exponent"`
 	Canonical string `json:"canonical"`
-	Lossy     bool   `json:"lossy,omitempty"`
+	Exact     string `json:"exact,omitempty"`
 }
 
 func main() {
 	random := rand.New(rand.NewPCG(3, 36))
 	texts := texts(random)
-	var table struct {
-		Parsed    []parsed
-		Formatted []formatted
-		Compared  []compared
-		Floats    []float
-		Decimals  []decimal
-	}
+	var (
+		parsedRows    []parsed
+		formattedRows []formatted
+		comparedRows  []compared
+		floatRows     []float
+		decimalRows   []decimal
+	)
 	var good []string
 	for _, text := range texts {
 		row := parse(text)
-		table.Parsed = append(table.Parsed, row)
+		parsedRows = append(parsedRows, row)
 		if row.Error == "" {
 			good = append(good, text)
 		}
@@ -84,54 +85,35 @@ func main() {
 		for _, format := range []resource.Format{resource.DecimalSI, resource.BinarySI, resource.DecimalExponent} {
 			quantity := resource.MustParse(text)
 			quantity.Format = format
-			canonical, lossy := canonical(&quantity)
-			table.Formatted = append(table.Formatted, formatted{text, format, canonical, lossy})
+			canonical, exact := canonical(&quantity)
+			formattedRows = append(formattedRows, formatted{text, format, canonical, exact})
 		}
 	}
 	for range 150 {
 		one, other := good[random.IntN(len(good))], good[random.IntN(len(good))]
-		table.Compared = append(table.Compared, compare(one, other))
+		comparedRows = append(comparedRows, compare(one, other))
 	}
 	for _, pair := range [][2]string{
 		{"64Mi", "67108864"}, {"1k", "1e3"}, {"0", "0Ki"}, {"-0", "0"}, {"1Ki", "1k"}, {"-1", "-1n"}, {"1e300", "1e299"},
 		{"1e20", "100E"}, {"-1e20", "1n"}, {"0.1", "100m"}, {"0.10000000001", "100m"}, {"1E", "1e18"},
 	} {
-		table.Compared = append(table.Compared, compare(pair[0], pair[1]))
+		comparedRows = append(comparedRows, compare(pair[0], pair[1]))
 	}
 	for _, value := range floats(random) {
-		table.Floats = append(table.Floats, ofFloat(value))
+		floatRows = append(floatRows, ofFloat(value))
 	}
 	for _, digits := range []int64{0, 1, -1, 5, 25, 2500, 1000, 123456, 999999999, -42, math.MaxInt64, math.MinInt64} {
 		for _, exponent := range []int8{-128, -27, -19, -18, -12, -10, -9, -8, -7, -6, -3, -2, -1, 0, 1, 2, 3, 5, 9, 18, 20, 21, 127} {
-			quantity := resource.NewDecimalQuantity(*inf.NewDec(digits, inf.Scale(-exponent)), resource.DecimalSI)
+			quantity := resource.NewDecimalQuantity(*inf.NewDec(digits, inf.Scale(-int32(exponent))), resource.DecimalSI)
 			quantity.RoundUp(resource.Nano)
-			canonical, lossy := canonical(quantity)
-			table.Decimals = append(table.Decimals, decimal{digits, exponent, canonical, lossy})
+			canonical, exact := canonical(quantity)
+			decimalRows = append(decimalRows, decimal{digits, exponent, canonical, exact})
 		}
 	}
-	fmt.Println("{")
-	section("parsed", table.Parsed, ",")
-	section("formatted", table.Formatted, ",")
-	section("compared", table.Compared, ",")
-	section("floats", table.Floats, ",")
-	section("decimals", table.Decimals, "")
-	fmt.Println("}")
-}
-
-func section[Row any](name string, rows []Row, end string) {
-	fmt.Printf("%q: [\n", name)
-	for position, row := range rows {
-		text, err := json.Marshal(row)
-		if err != nil {
-			panic(err)
-		}
-		comma := ","
-		if position == len(rows)-1 {
-			comma = ""
-		}
-		fmt.Printf("  %s%s\n", text, comma)
-	}
-	fmt.Printf("]%s\n", end)
+	table.Print(
+		table.Of("parsed", parsedRows), table.Of("formatted", formattedRows), table.Of("compared", comparedRows),
+		table.Of("floats", floatRows), table.Of("decimals", decimalRows),
+	)
 }
 
 func parse(text string) parsed {
@@ -140,7 +122,7 @@ func parse(text string) parsed {
 		return parsed{Text: text, Error: err.Error()}
 	}
 	row := parsed{Text: text, Format: quantity.Format}
-	row.Canonical, row.Lossy = canonical(&quantity)
+	row.Canonical, row.Exact = canonical(&quantity)
 	if kept := quantity.String(); kept != row.Canonical {
 		row.Kept = kept
 	}
@@ -151,12 +133,15 @@ func parse(text string) parsed {
 	return row
 }
 
-// canonical is the canonical form, and whether it reads as another amount.
-func canonical(quantity *resource.Quantity) (string, bool) {
+// canonical is the canonical form, and the amount in digits alone if that form reads as another.
+func canonical(quantity *resource.Quantity) (string, string) {
 	number, suffix := quantity.CanonicalizeBytes(nil)
 	text := string(number) + string(suffix)
 	read := resource.MustParse(text)
-	return text, read.Cmp(*quantity) != 0
+	if read.Cmp(*quantity) == 0 {
+		return text, ""
+	}
+	return text, new(inf.Dec).Round(quantity.AsDec(), 0, inf.RoundExact).String()
 }
 
 // rounded is the quantity over ten to the power of scale as a whole number, and Go's answer if that is another.
@@ -188,8 +173,8 @@ func ofFloat(value float64) float {
 		}
 		amount = nearest
 	}
-	canonical, lossy := canonical(resource.NewDecimalQuantity(*amount, resource.DecimalSI))
-	return float{strconv.FormatFloat(value, 'g', -1, 64), canonical, lossy}
+	canonical, exact := canonical(resource.NewDecimalQuantity(*amount, resource.DecimalSI))
+	return float{strconv.FormatFloat(value, 'g', -1, 64), canonical, exact}
 }
 
 var suffixes = []string{
@@ -237,7 +222,8 @@ func texts(random *rand.Rand) []string {
 		}
 		texts = append(texts, text.String())
 	}
-	return texts
+	slices.Sort(texts)
+	return slices.Compact(texts)
 }
 
 // number is a sign, up to 18 digits before the point and up to 12 after it.

@@ -1,10 +1,15 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::PluginId;
+use crate::{
+    api::encoding::{Encoding, tests::Golden},
+    model::PluginId,
+};
+
+const JSON: Answer = Answer { encoding: Encoding::Json, pretty: false, gzip: false };
 
 fn body(status: &Status) -> serde_json::Value {
-    let response = status.write(Answer::default());
+    let response = status.write(JSON);
     assert_eq!(response.headers().get(header::RETRY_AFTER), None);
     let bytes = futures::executor::block_on(axum::body::to_bytes(response.into_body(), usize::MAX)).unwrap();
     serde_json::from_slice(&bytes).unwrap()
@@ -174,8 +179,36 @@ fn a_message_is_at_most_512_bytes_in_whole() {
 
 #[test]
 fn a_refused_method_comes_with_those_that_are_not() {
-    let resource = GroupResource { group: "custom.metrics.k8s.io".to_owned(), name: "pods".to_owned() };
-    let response = Status::method_not_allowed("create", &resource).write(Answer::default());
+    let response = Status::method_not_allowed().write(JSON);
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()[header::ALLOW], "GET");
+}
+
+#[test]
+fn failures_are_written_as_in_go() {
+    let mut golden = Golden::of("status: ");
+    let user = User { name: "x".to_owned(), ..User::default() };
+    let series = Selector::everything();
+    let asked = Asked { resource: "pods".to_owned(), metric: "qps", object: "p1", series: &series };
+    let plugin = PluginId { namespace: "shop".to_owned(), name: "queue".to_owned() };
+    let forbidden = AuthError::Forbidden { reason: String::new() };
+    let other = Attributes::NonResource { path: "/x".to_owned(), verb: "get".to_owned() };
+    let of_fetch = |reason| Status::of_fetch(&FetchError::new(reason, "it broke").of(&plugin), &asked);
+    for status in [
+        of_fetch(Reason::BadRequest),
+        Status::of_authentication(&AuthError::Unauthenticated(String::new())),
+        Status::of_authorization(&forbidden, &user, &resource("ns", "pods", "qps", "*")),
+        Status::of_authorization(&forbidden, &user, &other),
+        of_fetch(Reason::MetricNotFound),
+        Status::method_not_allowed(),
+        Status::watch_not_supported(Group::External),
+        NotAcceptable.into(),
+        of_fetch(Reason::RateLimited),
+        of_fetch(Reason::Internal),
+        of_fetch(Reason::Unavailable),
+        of_fetch(Reason::Timeout),
+    ] {
+        golden.compare(&format!("status: {} {}", status.reason, status.message), &status.wire());
+    }
+    golden.finish();
 }
