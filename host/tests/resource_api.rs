@@ -114,14 +114,23 @@ fn fixture(failure: Option<Reason>) -> Fixture {
 }
 
 impl Fixture {
-    async fn send(&self, method: Method, path: &str) -> (u16, Value) {
-        let head = Request::builder().method(method).uri(format!("{ROOT}{path}")).body(()).unwrap().into_parts().0;
+    async fn answer(&self, method: Method, accept: &str, path: &str) -> (u16, Vec<u8>) {
+        let request = Request::builder().method(method).header("accept", accept).uri(format!("{ROOT}{path}"));
+        let head = request.body(()).unwrap().into_parts().0;
         let response = match path::parse(&head.method, &head.uri) {
             Ok(target) => self.api.respond(&target, &head).await,
             Err(error) => Status::of_path(&error).respond(&head),
         };
         let status = response.status().as_u16();
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().into())
+    }
+
+    async fn accepting(&self, accept: &str, path: &str) -> (u16, Vec<u8>) {
+        self.answer(Method::GET, accept, path).await
+    }
+
+    async fn send(&self, method: Method, path: &str) -> (u16, Value) {
+        let (status, body) = self.answer(method, "application/json", path).await;
         (status, serde_json::from_slice(&body).unwrap())
     }
 
@@ -190,6 +199,25 @@ async fn one_object_says_what_it_is() {
             "timestamp": "2026-01-02T03:04:05Z", "window": "1.5s", "usage": { "cpu": "250m", "memory": "64Mi" },
         })
     );
+}
+
+#[tokio::test]
+async fn kubectl_gets_tables_and_controllers_protobuf() {
+    let fixture = fixture(None);
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    for (path, first) in
+        [("/pods", "web-3"), ("/namespaces/shop/pods/web-1", "web-1"), ("/nodes", "n1"), ("/nodes/n2", "n2")]
+    {
+        let (status, body) = fixture.accepting(table, path).await;
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((status, body["kind"].as_str()), (200, Some("Table")), "{path}");
+        let window = if path.contains("pods") { "15s" } else { "1.5s" };
+        assert_eq!(body["rows"][0]["cells"], json!([first, "250m", "64Mi", window]), "{path}");
+        assert_eq!(body["rows"][0]["object"]["metadata"]["name"], first, "{path}");
+    }
+    let (status, body) = fixture.accepting("application/vnd.kubernetes.protobuf", "/pods").await;
+    assert!(status == 200 && body.starts_with(b"k8s\0"));
+    assert_eq!(fixture.accepting("text/html", "/pods").await.0, 406);
 }
 
 #[tokio::test]

@@ -65,6 +65,10 @@ pub(crate) async fn top_shows_pods_containers_and_nodes(world: &mut World) -> Re
     let first = nodes.lines().next().unwrap_or_default().split_whitespace().collect::<Vec<_>>();
     // 1500m of 4 cores, 2 of 8 GiB.
     ensure!(first == ["n1", "1500m", "37%", "2048Mi", "25%"] && nodes.lines().count() == 2, "{nodes}");
+    let table = world.kubectl.run(&["get", "pods.metrics.k8s.io", "-n", NAMESPACE, "-l", "app=db"]).await?;
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    ensure!(lines.len() == 2 && lines[0] == ["NAME", "CPU", "MEMORY", "WINDOW"], "{table}");
+    ensure!(lines[1][0].starts_with("db-") && lines[1][1..] == ["120m", "64Mi", "15s"], "{table}");
     let listed = world.kubectl.run(&["get", "pods.metrics.k8s.io", "-n", NAMESPACE, "-o", "json"]).await?;
     let listed: Value = serde_json::from_str(&listed)?;
     ensure!(listed["items"][0]["containers"][0]["usage"]["memory"] == "64Mi", "{listed}");

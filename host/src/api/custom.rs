@@ -1,14 +1,14 @@
 //! custom.metrics.k8s.io: values of objects, in the field names of both versions.
 
 use axum::response::Response;
-use http::{StatusCode, request::Parts};
+use http::request::Parts;
 
 use super::{
     Api,
     group::{CustomVersion, GroupVersion},
-    negotiate::Answer,
     parameters::Parameters,
     path::{CustomTarget, Objects},
+    shape::Shaped,
     status::{Asked, Status},
     wire::{DescribedObject, LabelSelector, List, MetricIdentifier, MetricValueV1Beta1, MetricValueV1Beta2},
 };
@@ -21,7 +21,7 @@ pub(super) async fn respond(
     parameters: &Parameters,
     head: &Parts,
 ) -> Result<Response, Status> {
-    let answer = Answer::negotiate(head)?;
+    let shaped = Shaped::negotiate_list(head)?;
     let query = target.query(parameters)?;
     let selector = LabelSelector::of(&query.series)?;
     let asked = Asked {
@@ -44,11 +44,11 @@ pub(super) async fn respond(
     Ok(match target.version {
         CustomVersion::V1Beta1 => {
             let items = samples.iter().map(|sample| MetricValueV1Beta1::new(sample, object(&sample.object), metric));
-            answer.write(StatusCode::OK, &List::new(version, items.collect()))
+            shaped.write_list(&List::new(version, items.collect()))
         }
         CustomVersion::V1Beta2 => {
             let items = samples.iter().map(|sample| MetricValueV1Beta2::new(sample, object(&sample.object), metric));
-            answer.write(StatusCode::OK, &List::new(version, items.collect()))
+            shaped.write_list(&List::new(version, items.collect()))
         }
     })
 }

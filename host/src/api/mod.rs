@@ -16,6 +16,7 @@ mod parameters;
 pub mod path;
 mod prepared;
 mod resource;
+mod shape;
 mod status;
 mod wire;
 
@@ -59,9 +60,9 @@ impl Api {
         let outcome = match &target.form {
             Form::Other => Err(Status::not_found()),
             _ if target.method != Method::GET => Err(Status::method_not_allowed()),
-            Form::External(_) if parameters.watch => Err(Status::watch_not_supported(Group::External)),
+            Form::External(_) if parameters.watch => Err(Status::watch_not_supported(Group::External, "*")),
             Form::Resource(resource) if parameters.watch && resource.is_collection() => {
-                Err(Status::watch_not_supported(resource.resource()))
+                Err(Status::watch_not_supported(Group::Resource, resource.resource()))
             }
             Form::Discovery(document) => self.documents.respond(*document, &*self.provider, &*self.kinds, head),
             Form::Custom(custom) => custom::respond(self, custom, parameters, head).await,

@@ -168,15 +168,6 @@ impl Target {
         Attributes::Resource(resource)
     }
 
-    /// Whether it is about many objects: of those, changes could be asked for.
-    pub fn is_collection(&self) -> bool {
-        match &self.form {
-            Form::External(_) => true,
-            Form::Resource(resource) => resource.is_collection(),
-            Form::Custom(_) | Form::Discovery(_) | Form::Other => false,
-        }
-    }
-
     fn verb(&self, collection: bool) -> &'static str {
         match (&self.method, collection) {
             (&Method::GET | &Method::HEAD, true) if self.parameters.watch => "watch",

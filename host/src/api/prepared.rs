@@ -9,7 +9,7 @@ use sha2::{Digest, Sha512};
 
 use super::{
     content,
-    encoding::{Document, Encoding, Unwritable},
+    encoding::{Document, Encoding, Text, Unwritable},
     negotiate::{Answer, unwritable},
 };
 
@@ -71,9 +71,9 @@ impl<D: Document> Prepared<D> {
 
     fn form(&self, answer: Answer) -> Result<&Form, Unwritable> {
         let form = match (answer.encoding, answer.pretty) {
-            (Encoding::Json, false) => &self.compact,
-            (Encoding::Json, true) => &self.indented,
-            (Encoding::Yaml, _) => &self.yaml,
+            (Encoding::Text(Text::Json), false) => &self.compact,
+            (Encoding::Text(Text::Json), true) => &self.indented,
+            (Encoding::Text(Text::Yaml), _) => &self.yaml,
             (Encoding::Protobuf, _) => &self.protobuf,
         };
         if let Some(form) = form.get() {

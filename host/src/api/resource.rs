@@ -5,15 +5,15 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use axum::response::Response;
-use http::{StatusCode, request::Parts};
+use http::request::Parts;
 
 use super::{
     Api,
     fields::FieldSelector,
     group::Group,
-    negotiate::Answer,
     parameters::{BadParameter, Parameters},
     path::ResourceTarget,
+    shape::Shaped,
     status::Status,
     wire::{Kind as _, NodeMetrics, PodMetrics},
 };
@@ -28,7 +28,7 @@ pub(super) async fn respond(
     parameters: &Parameters,
     head: &Parts,
 ) -> Result<Response, Status> {
-    let answer = Answer::negotiate(head)?;
+    let shaped = if target.is_collection() { Shaped::negotiate_list(head) } else { Shaped::negotiate_object(head) }?;
     let now = UnixMillis::now();
     Ok(match target {
         ResourceTarget::Pods(namespace) => {
@@ -38,7 +38,7 @@ pub(super) async fn respond(
             let samples = measure_pods(api, &pods).await?;
             let measured = pods.iter().zip(&samples).filter_map(|(pod, sample)| Some((pod, sample.as_ref()?)));
             let items = measured.map(|(pod, sample)| PodMetrics::new(pod, sample, now)).collect();
-            answer.write(StatusCode::OK, &PodMetrics::list(items))
+            shaped.write_list(&PodMetrics::list(items))
         }
         ResourceTarget::Nodes => {
             let Selection { labels, fields } = Selection::of(parameters)?;
@@ -47,7 +47,7 @@ pub(super) async fn respond(
             let samples = measure_nodes(api, &nodes).await?;
             let measured = nodes.iter().zip(&samples).filter_map(|(node, sample)| Some((node, sample.as_ref()?)));
             let items = measured.map(|(node, sample)| NodeMetrics::new(node, sample, now)).collect();
-            answer.write(StatusCode::OK, &NodeMetrics::list(items))
+            shaped.write_list(&NodeMetrics::list(items))
         }
         ResourceTarget::Pod(PodRef { namespace, name }) => {
             let everything = Selector::everything();
@@ -56,14 +56,14 @@ pub(super) async fn respond(
             let sample = measure_pods(api, std::slice::from_ref(&pod)).await?.pop().flatten();
             let unmeasured = || Status::named_not_found(&metrics_of("podmetrics"), &format!("{namespace}/{name}"));
             let sample = sample.ok_or_else(unmeasured)?;
-            answer.write(StatusCode::OK, &PodMetrics::new(&pod, &sample, now).single())
+            shaped.write_object(&PodMetrics::new(&pod, &sample, now).single())
         }
         ResourceTarget::Node(name) => {
             let nodes = api.inventory.nodes(&Selector::everything()).await.map_err(failed)?;
             let node = named(nodes, name).ok_or_else(|| Status::named_not_found(&GroupResource::core("node"), name))?;
             let sample = measure_nodes(api, std::slice::from_ref(&node)).await?.pop().flatten();
             let sample = sample.ok_or_else(|| Status::named_not_found(&metrics_of("nodemetrics"), name))?;
-            answer.write(StatusCode::OK, &NodeMetrics::new(&node, &sample, now).single())
+            shaped.write_object(&NodeMetrics::new(&node, &sample, now).single())
         }
     })
 }

@@ -15,9 +15,10 @@ use super::{
     negotiate::{Answer, NotAcceptable},
     parameters::BadParameter,
     path::PathError,
+    shape::NoShape,
     wire::{ListMeta, NotRepresentable},
 };
-use crate::model::{Attributes, AuthError, FetchError, Reason, ResourceAttributes, Selector, User};
+use crate::model::{Attributes, AuthError, FetchError, GroupResource, Reason, ResourceAttributes, Selector, User};
 
 /// Bytes of a whole message: enough for a cause and a remedy, and `kubectl describe hpa` stays readable.
 const MAX_MESSAGE: usize = 512;
@@ -171,11 +172,11 @@ impl Status {
         status
     }
 
-    /// `NewMethodNotSupported`: there is nothing to watch in a group whose resources are not known one by one.
-    pub(super) fn watch_not_supported(group: Group) -> Self {
+    /// `NewMethodNotSupported`; `resource` is `*` in a group whose resources are not known one by one.
+    pub(super) fn watch_not_supported(group: Group, resource: &str) -> Self {
         let mut status = Self::method_not_allowed();
-        let details = Details { group: group.name().to_owned(), kind: "*".to_owned(), ..Details::default() };
-        status.message = format!("watch is not supported on resources of kind \"*.{}\"", group.name());
+        let details = Details { group: group.name().to_owned(), kind: resource.to_owned(), ..Details::default() };
+        status.message = format!("watch is not supported on resources of kind \"{resource}.{}\"", group.name());
         status.details = Some(Box::new(details));
         status
     }
@@ -273,6 +274,15 @@ impl From<BadParameter> for Status {
 impl From<NotRepresentable> for Status {
     fn from(error: NotRepresentable) -> Self {
         Self::bad_request(error.to_string())
+    }
+}
+
+impl From<NoShape> for Status {
+    fn from(error: NoShape) -> Self {
+        match error {
+            NoShape::NotAcceptable(error) => error.into(),
+            NoShape::IncludeObject(_) => Self::bad_request(error.to_string()),
+        }
     }
 }
 

@@ -2,7 +2,8 @@ use super::*;
 use crate::api::{CustomVersion, encoding::tests::Golden};
 
 fn entry(resource: &str, subresource: &str, namespaced: bool) -> Entry {
-    Entry { resource: resource.to_owned(), subresource: Some(subresource.to_owned()), namespaced }
+    let (resource, subresource) = (resource.to_owned(), Some(subresource.to_owned()));
+    Entry { resource, subresource, namespaced, kind: "MetricValueList", verbs: GET }
 }
 
 #[test]
@@ -20,10 +21,10 @@ fn discovery_is_written_as_in_go() {
     let mut golden = Golden::of("aggregated");
     let entries = [entry("pods", "qps", true)];
     let item = GroupDiscovery {
-        metadata: Name { name: Group::Custom.name() },
+        metadata: ObjectMeta { name: Group::Custom.name(), ..ObjectMeta::default() },
         versions: vec![VersionDiscovery {
             version: version.version(),
-            resources: discovered(version, &entries),
+            resources: discovered(&entries),
             freshness: "Current",
         }],
     };

@@ -6,7 +6,7 @@ use crate::{
     model::PluginId,
 };
 
-const JSON: Answer = Answer { encoding: Encoding::Json, pretty: false, gzip: false };
+const JSON: Answer = Answer { encoding: Encoding::JSON, pretty: false, gzip: false };
 
 fn body(status: &Status) -> serde_json::Value {
     let response = status.write(JSON);
@@ -201,7 +201,7 @@ fn failures_are_written_as_in_go() {
         Status::of_authorization(&forbidden, &user, &other),
         of_fetch(Reason::MetricNotFound),
         Status::method_not_allowed(),
-        Status::watch_not_supported(Group::External),
+        Status::watch_not_supported(Group::External, "*"),
         NotAcceptable.into(),
         of_fetch(Reason::RateLimited),
         of_fetch(Reason::Internal),

@@ -3,11 +3,15 @@
 use std::{fmt::Write as _, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde_json::Value;
 
-use super::{Empty, List, pairs, timestamp};
+use super::{Column, List, ListMeta, Object, ObjectMeta, Tabular, timestamp};
 use crate::{
-    api::group::GroupVersion,
-    model::{ContainerUsage, Measurable, NodeSample, PodSample, UnixMillis, Usage},
+    api::{
+        encoding::protobuf::{Fields, Message},
+        group::GroupVersion,
+    },
+    model::{ContainerUsage, Measurable, NodeSample, PodSample, Quantity, UnixMillis, Usage},
 };
 
 /// What a pod uses.
@@ -33,28 +37,25 @@ pub(in crate::api) struct NodeMetrics<'sample> {
     usage: Usage,
 }
 
-/// One object by itself, which says what it is; in a list the list says so.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::api) struct Single<Item> {
-    kind: &'static str,
-    api_version: String,
-    #[serde(flatten)]
-    item: Item,
+struct ContainerMetrics<'sample> {
+    name: &'sample str,
+    #[serde(serialize_with = "resource_list")]
+    usage: Usage,
 }
 
-/// A kind of answers of metrics.k8s.io.
-pub(in crate::api) trait Kind: Serialize + Sized {
+/// A kind of objects of metrics.k8s.io.
+pub(in crate::api) trait Kind: Sized {
     const KIND: &'static str;
     const LIST_KIND: &'static str;
 
-    fn single(self) -> Single<Self> {
-        Single { kind: Self::KIND, api_version: GroupVersion::Resource.to_string(), item: self }
+    fn single(self) -> Object<Self> {
+        Object::new(Self::KIND, GroupVersion::Resource, self)
     }
 
     fn list(items: Vec<Self>) -> List<Self> {
         let api_version = GroupVersion::Resource.to_string();
-        List { kind: Self::LIST_KIND, api_version, metadata: Empty {}, items }
+        List { kind: Self::LIST_KIND, api_version, metadata: ListMeta {}, items }
     }
 }
 
@@ -68,51 +69,112 @@ impl Kind for NodeMetrics<'_> {
     const LIST_KIND: &'static str = "NodeMetricsList";
 }
 
-/// `metav1.ObjectMeta`, as far as metrics-server fills it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ObjectMeta<'sample> {
-    name: &'sample str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    namespace: &'sample str,
-    /// The answer is made when it is asked for, and is as old as that.
-    #[serde(serialize_with = "timestamp")]
-    creation_timestamp: UnixMillis,
-    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "pairs")]
-    labels: &'sample [(String, String)],
-}
-
-#[derive(Debug, Serialize)]
-struct ContainerMetrics<'sample> {
-    name: &'sample str,
-    #[serde(serialize_with = "resource_list")]
-    usage: Usage,
-}
-
 impl<'sample> PodMetrics<'sample> {
     pub(in crate::api) fn new(pod: &'sample Measurable, sample: &'sample PodSample, now: UnixMillis) -> Self {
         let container =
             |ContainerUsage { name, usage }: &'sample ContainerUsage| ContainerMetrics { name, usage: *usage };
         Self {
-            metadata: ObjectMeta::new(pod, now),
+            metadata: object_meta(pod, now),
             timestamp: sample.timestamp,
             window: sample.window,
             containers: sample.containers.iter().map(container).collect(),
         }
+    }
+
+    /// Of all containers; in the format of the first.
+    fn total(&self, resource: impl Fn(&Usage) -> Quantity) -> Option<Quantity> {
+        let mut amounts = self.containers.iter().map(|container| resource(&container.usage));
+        let first = amounts.next()?;
+        amounts.try_fold(first, Quantity::checked_add)
     }
 }
 
 impl<'sample> NodeMetrics<'sample> {
     pub(in crate::api) fn new(node: &'sample Measurable, sample: &NodeSample, now: UnixMillis) -> Self {
         let NodeSample { node: _, timestamp, window, usage } = *sample;
-        Self { metadata: ObjectMeta::new(node, now), timestamp, window, usage }
+        Self { metadata: object_meta(node, now), timestamp, window, usage }
     }
 }
 
-impl<'sample> ObjectMeta<'sample> {
-    fn new(object: &'sample Measurable, creation_timestamp: UnixMillis) -> Self {
-        let Measurable { namespace, name, labels } = object;
-        Self { name, namespace, creation_timestamp, labels }
+/// As far as metrics-server fills it. An answer is made when it is asked for, and is as old as that.
+fn object_meta(object: &Measurable, now: UnixMillis) -> ObjectMeta<'_> {
+    let Measurable { namespace, name, labels } = object;
+    ObjectMeta { name, namespace, creation_timestamp: Some(now), labels }
+}
+
+impl Message for PodMetrics<'_> {
+    fn write(&self, fields: &mut Fields<'_>) {
+        fields.message(1, &self.metadata);
+        fields.message(2, &self.timestamp);
+        duration(fields, 3, self.window);
+        fields.messages(4, &self.containers);
+    }
+}
+
+impl Message for ContainerMetrics<'_> {
+    fn write(&self, fields: &mut Fields<'_>) {
+        fields.string(1, self.name);
+        quantities(fields, 2, &self.usage);
+    }
+}
+
+impl Message for NodeMetrics<'_> {
+    fn write(&self, fields: &mut Fields<'_>) {
+        fields.message(1, &self.metadata);
+        fields.message(2, &self.timestamp);
+        duration(fields, 3, self.window);
+        quantities(fields, 4, &self.usage);
+    }
+}
+
+/// A `metav1.Duration`: nanoseconds.
+fn duration(fields: &mut Fields<'_>, tag: u32, duration: Duration) {
+    fields.nested(tag, |fields| fields.integer(1, i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)));
+}
+
+/// A `v1.ResourceList`: a map, whose keys are sorted.
+fn quantities(fields: &mut Fields<'_>, tag: u32, usage: &Usage) {
+    for (name, quantity) in [("cpu", &usage.cpu), ("memory", &usage.memory)] {
+        fields.nested(tag, |entry| {
+            entry.string(1, name);
+            entry.message(2, quantity);
+        });
+    }
+}
+
+/// In the columns of metrics-server (`addPodMetricsToTable`).
+const COLUMNS: &[Column] = &[
+    Column::name("Name", "Name of the resource"),
+    Column::formatted("cpu", "quantity"),
+    Column::formatted("memory", "quantity"),
+    Column::formatted("Window", "duration"),
+];
+
+impl Tabular for PodMetrics<'_> {
+    const COLUMNS: &'static [Column] = COLUMNS;
+
+    fn metadata(&self) -> ObjectMeta<'_> {
+        self.metadata
+    }
+
+    fn cells(&self) -> Vec<Value> {
+        let total = |resource: fn(&Usage) -> Quantity| self.total(resource).map(|total| total.to_string()).into();
+        let (cpu, memory) = (total(|usage| usage.cpu), total(|usage| usage.memory));
+        vec![self.metadata.name.into(), cpu, memory, go_duration_text(self.window).into()]
+    }
+}
+
+impl Tabular for NodeMetrics<'_> {
+    const COLUMNS: &'static [Column] = COLUMNS;
+
+    fn metadata(&self) -> ObjectMeta<'_> {
+        self.metadata
+    }
+
+    fn cells(&self) -> Vec<Value> {
+        let Usage { cpu, memory } = self.usage;
+        let texts = [self.metadata.name.to_owned(), cpu.to_string(), memory.to_string(), go_duration_text(self.window)];
+        texts.map(Value::from).into()
     }
 }
 

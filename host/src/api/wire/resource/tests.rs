@@ -1,13 +1,23 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
 use super::*;
-use crate::model::{PodRef, Quantity, QuantityFormat};
+use crate::{
+    api::{
+        encoding::{Document, Encoding, Text, TypeMeta},
+        wire::{Include, MetaVersion, Table},
+    },
+    model::{PodRef, QuantityFormat},
+};
 
 /// An object as Go's packages write it (e2e/go/golden/resource).
 #[derive(Deserialize)]
 struct Sample {
     name: String,
     json: String,
+    yaml: String,
+    /// In base64.
+    protobuf: String,
 }
 
 /// 2026-01-02T03:04:05Z
@@ -32,6 +42,13 @@ fn pod(name: &str, window: u64, containers: &[(&str, Usage)]) -> PodSample {
     PodSample { pod, timestamp: THEN, window: Duration::from_millis(window), containers }
 }
 
+/// An object in every encoding.
+fn written(name: &str, document: &impl Document) -> (String, String, String, Vec<u8>) {
+    let bytes = |encoding: Encoding| encoding.write(document, false).unwrap();
+    let text = |encoding| String::from_utf8(bytes(encoding)).unwrap();
+    (name.to_owned(), text(Encoding::JSON), text(Encoding::YAML), bytes(Encoding::Protobuf))
+}
+
 #[test]
 fn documents_are_those_of_go() {
     let web = measurable("shop", "web-1", &[("a/empty", ""), ("app", "web")]);
@@ -44,19 +61,39 @@ fn documents_are_those_of_go() {
 
     let web = || PodMetrics::new(&web, &web_sample, NOW);
     let node = || NodeMetrics::new(&node, &node_sample, NOW);
-    let pods = PodMetrics::list(vec![web(), PodMetrics::new(&bare, &bare_sample, NOW)]);
     let written = [
-        ("pods", serde_json::to_string(&pods)),
-        ("no pods", serde_json::to_string(&PodMetrics::list(Vec::new()))),
-        ("pod", serde_json::to_string(&web().single())),
-        ("nodes", serde_json::to_string(&NodeMetrics::list(vec![node()]))),
-        ("node", serde_json::to_string(&node().single())),
+        written("pods", &PodMetrics::list(vec![web(), PodMetrics::new(&bare, &bare_sample, NOW)])),
+        written("no pods", &PodMetrics::list(Vec::new())),
+        written("pod", &web().single()),
+        written("nodes", &NodeMetrics::list(vec![node()])),
+        written("node", &node().single()),
     ];
     let golden: Vec<Sample> = serde_json::from_str(include_str!("../../../../tests/golden/resource.json")).unwrap();
     assert_eq!(golden.len(), written.len());
-    for (sample, (name, json)) in golden.iter().zip(written) {
-        assert_eq!((name, format!("{}\n", json.unwrap())), (sample.name.as_str(), sample.json.clone()));
+    for (sample, ours) in golden.into_iter().zip(written) {
+        let protobuf = STANDARD.decode(sample.protobuf).unwrap();
+        assert_eq!(ours, (sample.name, sample.json, sample.yaml, protobuf));
     }
+}
+
+#[test]
+fn a_table_adds_up_the_containers() {
+    let web = measurable("shop", "web-1", &[]);
+    let sample = pod("web-1", 15_000, &[("main", usage("123456789n", 20 << 20)), ("proxy", usage("1", 1536))]);
+    let items = [PodMetrics::new(&web, &sample, NOW)];
+    let meta = TypeMeta { kind: PodMetrics::KIND, api_version: "metrics.k8s.io/v1beta1" };
+    let table = Text::Json.write(&Table::new(MetaVersion::V1, Include::None, meta, &items), false).unwrap();
+    let table: Value = serde_json::from_slice(&table).unwrap();
+    let columns = table["columnDefinitions"].as_array().unwrap().iter();
+    let columns: Vec<_> =
+        columns.map(|column| (column["name"].as_str().unwrap(), column["format"].as_str().unwrap())).collect();
+    assert_eq!(columns, [("Name", "name"), ("cpu", "quantity"), ("memory", "quantity"), ("Window", "duration")]);
+    // 20 MiB and 1536 bytes are no whole number of KiB.
+    assert_eq!(table["rows"][0]["cells"], serde_json::json!(["web-1", "1123456789n", "20973056", "15s"]));
+    let node = measurable("", "n1", &[]);
+    let window = Duration::from_secs(60);
+    let node_sample = NodeSample { node: "n1".to_owned(), timestamp: THEN, window, usage: usage("3", 32 << 30) };
+    assert_eq!(NodeMetrics::new(&node, &node_sample, NOW).cells(), ["n1", "3", "32Gi", "1m0s"]);
 }
 
 #[test]
