@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::{
-    app::{endpoints::Endpoints, pipeline::Pipeline, rooms::Auth},
+    app::{endpoints::Endpoints, expiry::Expiry, pipeline::Pipeline, rooms::Auth},
     auth::{Authenticator, Authorizer},
     config::{Config, ServeArgs},
     model::{
@@ -59,8 +59,13 @@ fn config(flags: &[&str]) -> Config {
 
 fn server(flags: &[&str]) -> (Router, Arc<Fake>) {
     let fake = Arc::new(Fake::default());
-    let auth = Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only() };
-    let endpoints = Endpoints { readiness: Readiness::default(), metrics: Arc::default(), board: Arc::default() };
+    let auth = Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only(), trust: None };
+    let endpoints = Endpoints {
+        readiness: Readiness::default(),
+        metrics: Arc::default(),
+        board: Arc::default(),
+        expiry: Expiry::default(),
+    };
     let kinds = Arc::new(FixedObjects::default());
     (Pipeline::new(&config(flags), auth, fake.clone(), kinds.clone(), kinds, endpoints).into_router(), fake)
 }
