@@ -20,8 +20,8 @@ use http::{Method, Request, StatusCode, header};
 use wasm_metrics_adapter::{
     api::{Api, Status, path},
     model::{
-        Catalog, CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample, FetchError,
-        GroupResource, Kind, Kinds, MetricName, ObjectSelection, PluginId, Provider, Reason, UnixMillis,
+        Catalog, CustomAnswer, CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample,
+        FetchError, GroupResource, Kind, Kinds, MetricName, ObjectSelection, PluginId, Provider, Reason, UnixMillis,
     },
 };
 
@@ -42,7 +42,7 @@ impl Provider for Fake {
         Arc::clone(&self.catalog.lock().unwrap())
     }
 
-    async fn custom(&self, query: &CustomQuery) -> Result<Vec<CustomSample>, FetchError> {
+    async fn custom(&self, query: &CustomQuery) -> Result<CustomAnswer, FetchError> {
         let objects = match &query.objects {
             ObjectSelection::Named(name) => name.clone(),
             ObjectSelection::Selected(selector) => format!("[{selector}]"),
@@ -54,7 +54,7 @@ impl Provider for Fake {
             timestamp: THEN,
             window,
         };
-        match query.metric.name.as_str() {
+        let samples = match query.metric.name.as_str() {
             "qps" => Ok(vec![sample("p", "10.5", Some(Duration::from_secs(60)))]),
             "rps" if objects == "ns" => Ok(vec![sample("ns", "7", None)]),
             "rps" => Ok(vec![sample("web", "1000", None)]),
@@ -63,7 +63,8 @@ impl Provider for Fake {
             "stranger" => Ok(vec![sample("another", "1", None)]),
             "down" => Err(FetchError::new(Reason::Unavailable, "the backend\nis down").of(&plugin())),
             _ => Err(FetchError::new(Reason::MetricNotFound, "no plugin serves it")),
-        }
+        };
+        samples.map(|samples| CustomAnswer { plugin: plugin(), samples })
     }
 
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError> {
@@ -80,7 +81,7 @@ impl Provider for Fake {
             "many" => (0..2000).map(|number| sample(&format!("bar{number}"), "42")).collect(),
             _ => return Err(FetchError::new(Reason::MetricNotFound, "no plugin serves it")),
         };
-        Ok(ExternalAnswer { metric: query.metric.clone(), samples })
+        Ok(ExternalAnswer { plugin: plugin(), metric: query.metric.clone(), samples })
     }
 }
 

@@ -22,11 +22,13 @@ mod failures;
 mod figures;
 mod kinds;
 mod lifecycle;
+mod openapi;
 mod peer;
 mod preflight;
 mod refusals;
 mod refused_sources;
 mod reload;
+mod request_log;
 mod resource;
 mod runner;
 mod walkthrough;
@@ -108,6 +110,7 @@ fn installed() -> Vec<Case> {
         case!(access::a_bearer_token_is_reviewed),
         case!(access::a_client_certificate_of_the_cluster_is_a_user),
         case!(access::remote_headers_without_the_front_proxy_certificate_are_ignored),
+        case!(request_log::a_failed_request_has_a_line_with_its_audit_id),
         case!(autoscaling::the_examples_scale_three_deployments_and_follow),
         case!(autoscaling::an_external_name_is_found_in_any_case),
         case!(autoscaling::a_metric_that_vanishes_stops_the_autoscaler_with_a_reason),
@@ -129,6 +132,8 @@ fn installed() -> Vec<Case> {
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
+        case!(openapi::kubectl_explains_a_metric),
+        case!(openapi::the_aggregator_merges_the_documents),
         case!(figures::cpu_memory_and_start),
     ]
 }

@@ -6,13 +6,14 @@ use http::request::Parts;
 use super::{
     Api,
     group::{CustomVersion, GroupVersion},
+    outcome::Outcome,
     parameters::Parameters,
     path::{CustomTarget, Objects},
     shape::Shaped,
     status::{Asked, Status},
     wire::{DescribedObject, LabelSelector, List, MetricIdentifier, MetricValueV1Beta1, MetricValueV1Beta2},
 };
-use crate::model::{CustomQuery, CustomSample, FetchError, Kind, ObjectSelection, Reason};
+use crate::model::{CustomAnswer, CustomQuery, CustomSample, FetchError, Kind, ObjectSelection, Reason};
 
 /// Answers a GET on a custom metric.
 pub(super) async fn respond(
@@ -31,7 +32,8 @@ pub(super) async fn respond(
         series: &query.series,
     };
     let kind = kind(api, target, &query, &asked).await?;
-    let samples = api.provider.custom(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
+    let CustomAnswer { plugin, samples } =
+        api.provider.custom(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
     check(&query, &samples).map_err(|error| Status::of_fetch(&error, &asked))?;
 
     // Group, slash and version even where there is no group: "/v1" is what custom-metrics-apiserver answers for pods.
@@ -41,7 +43,7 @@ pub(super) async fn respond(
     let object = |name| DescribedObject { kind: &kind.kind, namespace, name, api_version: &api_version };
     let metric = MetricIdentifier { name: query.metric.name.as_str(), selector };
     let version = GroupVersion::Custom(target.version);
-    Ok(match target.version {
+    let response = match target.version {
         CustomVersion::V1Beta1 => {
             let items = samples.iter().map(|sample| MetricValueV1Beta1::new(sample, object(&sample.object), metric));
             shaped.write_list(&List::new(version, items.collect()))
@@ -50,7 +52,8 @@ pub(super) async fn respond(
             let items = samples.iter().map(|sample| MetricValueV1Beta2::new(sample, object(&sample.object), metric));
             shaped.write_list(&List::new(version, items.collect()))
         }
-    })
+    };
+    Ok(Outcome::of_plugin(plugin).attach(response))
 }
 
 /// The kind of the target's objects, if they live where the path says. Scope is the API server's word, never a guest's: who may

@@ -122,7 +122,8 @@ fn custom_entries(catalog: &Catalog, kinds: &dyn Kinds) -> Vec<Entry> {
     shown(Group::Custom, known, CUSTOM_PLACEHOLDER)
 }
 
-fn external_entries(catalog: &Catalog) -> Vec<Entry> {
+/// External metrics, or their placeholder.
+pub(super) fn external_entries(catalog: &Catalog) -> Vec<Entry> {
     let listed = catalog.external.iter().map(|name| entry(Group::External, name.to_string()));
     shown(Group::External, listed, external::RESOURCE)
 }

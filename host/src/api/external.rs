@@ -6,6 +6,7 @@ use http::request::Parts;
 use super::{
     Api,
     group::{Group, GroupVersion},
+    outcome::Outcome,
     parameters::Parameters,
     path::ExternalTarget,
     shape::Shaped,
@@ -34,5 +35,6 @@ pub(super) async fn respond(
     };
     let external = api.provider.external(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
     let item = |sample| ExternalMetricValue::new(external.metric.as_str(), sample);
-    Ok(shaped.write_list(&List::new(GroupVersion::External, external.samples.iter().map(item).collect())))
+    let list = List::new(GroupVersion::External, external.samples.iter().map(item).collect());
+    Ok(Outcome::of_plugin(external.plugin).attach(shaped.write_list(&list)))
 }

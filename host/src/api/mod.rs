@@ -8,10 +8,13 @@ mod custom;
 mod discovery;
 mod documents;
 mod encoding;
+mod etag;
 mod external;
 mod fields;
 mod group;
 mod negotiate;
+mod openapi;
+mod outcome;
 mod parameters;
 pub mod path;
 mod prepared;
@@ -27,6 +30,7 @@ use http::{Method, request::Parts};
 
 pub use fields::{FieldSelector, InvalidFieldSelector};
 pub use group::{CustomVersion, Group, GroupVersion};
+pub use outcome::Outcome;
 pub use parameters::{BadParameter, Parameters};
 pub use status::Status;
 
@@ -39,12 +43,14 @@ pub struct Api {
     kinds: Arc<dyn Kinds>,
     inventory: Arc<dyn Inventory>,
     documents: discovery::Documents,
+    openapi: openapi::OpenApi,
 }
 
 impl Api {
     /// An API over what `provider` answers, of objects whose kinds `kinds` knows; metrics.k8s.io has no objects.
     pub fn new(provider: Arc<dyn Provider>, kinds: Arc<dyn Kinds>) -> Self {
-        Self { provider, kinds, inventory: Arc::new(resource::Nothing), documents: discovery::Documents::default() }
+        let documents = discovery::Documents::default();
+        Self { provider, kinds, inventory: Arc::new(resource::Nothing), documents, openapi: openapi::OpenApi::new() }
     }
 
     /// The same API, with the pods and nodes of metrics.k8s.io.
@@ -59,11 +65,15 @@ impl Api {
         let parameters = &target.parameters;
         let outcome = match &target.form {
             Form::Other => Err(Status::not_found()),
+            Form::OpenApi(document) if matches!(target.method, Method::GET | Method::HEAD) => {
+                self.openapi.respond(document, &self.provider.catalog(), head)
+            }
             _ if target.method != Method::GET => Err(Status::method_not_allowed()),
             Form::External(_) if parameters.watch => Err(Status::watch_not_supported(Group::External, "*")),
             Form::Resource(resource) if parameters.watch && resource.is_collection() => {
                 Err(Status::watch_not_supported(Group::Resource, resource.resource()))
             }
+            Form::OpenApi(_) => Err(Status::not_found()),
             Form::Discovery(document) => self.documents.respond(*document, &*self.provider, &*self.kinds, head),
             Form::Custom(custom) => custom::respond(self, custom, parameters, head).await,
             Form::External(external) => external::respond(self, external, parameters, head).await,

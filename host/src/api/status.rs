@@ -13,6 +13,7 @@ use wire::{Cause, Details, Wire};
 use super::{
     group::Group,
     negotiate::{Answer, NotAcceptable},
+    outcome::Outcome,
     parameters::BadParameter,
     path::PathError,
     shape::NoShape,
@@ -30,6 +31,8 @@ pub struct Status {
     reason: &'static str,
     message: String,
     details: Option<Box<Details>>,
+    /// For the log alone.
+    outcome: Box<Outcome>,
 }
 
 /// What was asked for, for the texts of `NewMetricNotFoundError` and its two companions.
@@ -63,8 +66,10 @@ impl Status {
     /// The answer to who can't be told apart from an impostor. The cause is for the log alone.
     pub fn of_authentication(error: &AuthError) -> Self {
         match error {
-            AuthError::Unauthenticated(_) => {
-                Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned())
+            AuthError::Unauthenticated(cause) => {
+                let mut status = Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned());
+                status.outcome.message = Some(one_line(cause));
+                status
             }
             AuthError::Forbidden { reason } => {
                 Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {}", one_line(reason)))
@@ -94,17 +99,18 @@ impl Status {
 
     /// The answer to a failed lookup.
     pub(super) fn of_fetch(error: &FetchError, asked: &Asked<'_>) -> Self {
-        match error.reason {
+        let status = match error.reason {
             Reason::MetricNotFound => Self::not_found_by(error, asked.metric_not_found()),
             Reason::ObjectNotFound => Self::not_found_by(error, asked.object_not_found()),
-            _ => Self::of_failure(error),
-        }
+            _ => return Self::of_failure(error),
+        };
+        status.told_of(error)
     }
 
     /// The answer to a failed lookup of more than one metric, whose name there is none to tell.
     pub(super) fn of_failure(error: &FetchError) -> Self {
         let message = || one_line(&error.to_string());
-        match error.reason {
+        let status = match error.reason {
             Reason::MetricNotFound | Reason::ObjectNotFound => Self::new(StatusCode::NOT_FOUND, "NotFound", message()),
             Reason::BadRequest => Self::bad_request(message()),
             Reason::RateLimited | Reason::Overloaded => {
@@ -115,7 +121,15 @@ impl Status {
             }
             Reason::Timeout => Self::timed_out(&message()),
             Reason::Internal => Self::internal(&message()),
-        }
+        };
+        status.told_of(error)
+    }
+
+    /// With what the log is to know of the failure.
+    fn told_of(mut self, error: &FetchError) -> Self {
+        let (plugin, reason) = (error.plugin.clone(), Some(error.reason.as_str()));
+        *self.outcome = Outcome { plugin, reason, message: Some(one_line(&error.to_string())) };
+        self
     }
 
     /// Nothing serves the metric.
@@ -206,7 +220,8 @@ impl Status {
     }
 
     fn new(code: StatusCode, reason: &'static str, message: String) -> Self {
-        Self { code, reason, message: bounded(message), details: None }
+        let outcome = Outcome { reason: Some(reason), ..Outcome::default() };
+        Self { code, reason, message: bounded(message), details: None, outcome: Box::new(outcome) }
     }
 
     /// The HTTP code.
@@ -234,11 +249,13 @@ impl Status {
             // RFC 9110, 15.5.6: such an answer must name the methods that are allowed.
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         }
-        response
+        let mut outcome = Outcome::clone(&self.outcome);
+        outcome.message.get_or_insert_with(|| self.message.clone());
+        outcome.attach(response)
     }
 
     fn wire(&self) -> Wire<'_> {
-        let Self { code, reason, message, details } = self;
+        let Self { code, reason, message, details, outcome: _ } = self;
         Wire {
             kind: "Status",
             api_version: "v1",
