@@ -18,6 +18,7 @@ mod conformance;
 mod controller;
 mod deploy;
 mod discovery;
+mod encodings;
 mod failures;
 mod figures;
 mod kinds;
@@ -93,6 +94,7 @@ fn installed() -> Vec<Case> {
         case!(discovery::a_raw_answer_is_proxied_and_not_redirected),
         case!(discovery::objects_are_addressed_in_each_form),
         case!(discovery::health_and_version_answer),
+        case!(encodings::answers_come_in_each_encoding),
         case!(peer::the_go_test_adapter_answers_alike),
         case!(clients::custom_metrics_are_read_in_both_versions),
         case!(clients::external_metrics_are_read),
@@ -132,6 +134,7 @@ fn installed() -> Vec<Case> {
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
+        case!(encodings::kubectl_get_prints_an_external_metric),
         case!(openapi::kubectl_explains_a_metric),
         case!(openapi::the_aggregator_merges_the_documents),
         case!(figures::cpu_memory_and_start),

@@ -199,7 +199,7 @@ fn failures_are_written_as_in_go() {
         Status::of_authentication(&AuthError::Unauthenticated(String::new())),
         Status::of_authorization(&forbidden, &user, &resource("ns", "pods", "qps", "*")),
         Status::of_authorization(&forbidden, &user, &other),
-        of_fetch(Reason::MetricNotFound),
+        Status::metric_not_found(&asked),
         Status::method_not_allowed(),
         Status::watch_not_supported(Group::External, "*"),
         NotAcceptable.into(),
