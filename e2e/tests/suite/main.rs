@@ -30,6 +30,7 @@ mod refusals;
 mod refused_sources;
 mod reload;
 mod request_log;
+mod resource;
 mod runner;
 mod trust;
 mod walkthrough;
@@ -128,6 +129,11 @@ fn installed() -> Vec<Case> {
         case!(reload::new_code_replaces_old_code),
         case!(reload::a_deleted_plugin_withdraws_its_metrics),
         case!(reload::a_plugin_comes_in_each_packaging),
+        case!(resource::taken_over_without_a_plugin_it_says_what_is_missing),
+        case!(resource::top_shows_pods_containers_and_nodes),
+        case!(resource::an_autoscaler_follows_cpu_utilisation),
+        case!(resource::a_conflict_is_told_and_a_tenant_of_the_claim_refused),
+        case!(resource::given_back_it_is_nobodys),
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),

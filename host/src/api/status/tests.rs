@@ -200,7 +200,7 @@ fn failures_are_written_as_in_go() {
         Status::of_authorization(&forbidden, &user, &other),
         Status::metric_not_found(&asked),
         Status::method_not_allowed(),
-        Status::watch_not_supported(Group::External),
+        Status::watch_not_supported(Group::External, "*"),
         NotAcceptable.into(),
         of_fetch(Reason::RateLimited),
         of_fetch(Reason::Internal),
