@@ -22,8 +22,8 @@ use super::{
 use crate::{
     egress,
     model::{
-        Catalog, CustomAnswer, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed, NodeSample,
-        ObjectSelection, PluginId, PodRef, PodSample, Provider, Reason,
+        Catalog, CustomAnswer, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed,
+        NodeSample, ObjectSelection, PluginId, PodRef, PodSample, Provider, Reason,
     },
     telemetry::{CallLabels, Metrics, ObjectLabels, PluginLabels},
 };
