@@ -113,7 +113,7 @@ impl Status {
     }
 
     /// The answer to a failed lookup of more than one metric, whose name there is none to tell.
-    pub(super) fn of_failure(error: &FetchError) -> Self {
+    fn of_failure(error: &FetchError) -> Self {
         let message = || one_line(&error.to_string());
         let status = match error.reason {
             Reason::MetricNotFound | Reason::ObjectNotFound => Self::new(StatusCode::NOT_FOUND, "NotFound", message()),
@@ -284,6 +284,13 @@ impl Asked<'_> {
     fn object_not_found(&self) -> String {
         let text = format!("{} {}", self.metric_not_found(), self.object);
         if self.series.is_everything() { text } else { format!("{text} with selector {}", self.series) }
+    }
+}
+
+/// Where more than one metric was looked up: [`Status::of_failure`].
+impl From<FetchError> for Status {
+    fn from(error: FetchError) -> Self {
+        Self::of_failure(&error)
     }
 }
 

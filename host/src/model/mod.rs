@@ -27,4 +27,4 @@ pub use quantity::{InvalidQuantity, Quantity, QuantityFormat};
 pub use quote::Quoted;
 pub use request::{Attributes, ResourceAttributes, User};
 pub use selector::{InvalidSelector, Operator, Requirement, Selector};
-pub use usage::{ContainerUsage, Inventory, Measurable, NodeSample, PodRef, PodSample, Usage};
+pub use usage::{ContainerUsage, Inventory, Measurable, NodeSample, PodRef, PodSample, ResourceAnswer, Usage};
