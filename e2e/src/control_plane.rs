@@ -35,7 +35,9 @@ const START: Duration = Duration::from_secs(60);
 pub struct ControlPlane {
     // Fields drop in order: first the stand-in kubelet and the programs, then their folder.
     _kubelet: Kubelet,
-    _processes: Vec<Process>,
+    controllers: Option<Process>,
+    controller_flags: Vec<String>,
+    _processes: [Process; 2],
     cluster: Cluster,
 }
 
@@ -79,10 +81,28 @@ impl ControlPlane {
         .await
         .with_context(|| api_server.log_tail())?;
         let manager = cluster.user("system:kube-controller-manager", &[])?;
-        let flags = controller_manager_flags(cluster.path(), &manager.kubeconfig, controllers_port);
-        let controllers = start("kube-controller-manager", &flags, cluster.path())?;
-        let kubelet = Kubelet::start(admin);
-        Ok(Self { _kubelet: kubelet, _processes: vec![controllers, api_server, etcd], cluster })
+        let controller_flags = controller_manager_flags(cluster.path(), &manager.kubeconfig, controllers_port);
+        Ok(Self {
+            _kubelet: Kubelet::start(admin),
+            controllers: Some(start("kube-controller-manager", &controller_flags, cluster.path())?),
+            controller_flags,
+            _processes: [api_server, etcd],
+            cluster,
+        })
+    }
+
+    /// Ends kube-controller-manager and starts it again, with these flags beside its own.
+    ///
+    /// # Errors
+    /// Fails when it cannot be ended or started.
+    pub async fn restart_controllers(&mut self, flags: &[&str]) -> Result<()> {
+        if let Some(running) = self.controllers.take() {
+            running.kill().await?;
+        }
+        let all: Vec<String> =
+            self.controller_flags.iter().cloned().chain(flags.iter().map(ToString::to_string)).collect();
+        self.controllers = Some(start("kube-controller-manager", &all, self.folder())?);
+        Ok(())
     }
 
     /// The folder of this run: keys, kubeconfigs, logs.
@@ -173,6 +193,8 @@ impl User {
         let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         config.connect_timeout = Some(Duration::from_secs(10));
+        // A 503 is an answer to be looked at, not a reason to ask again.
+        config.default_retry = false;
         Ok(Client::try_from(config)?)
     }
 }

@@ -60,7 +60,7 @@ impl Provider for Fake {
             "two" => Ok(vec![sample("p", "1", None), sample("p", "2", None)]),
             "stranger" => Ok(vec![sample("another", "1", None)]),
             "down" => Err(FetchError::new(Reason::Unavailable, "the backend\nis down").of(&plugin())),
-            _ => Err(FetchError::new(Reason::MetricNotFound, "no such metric").of(&plugin())),
+            _ => Err(FetchError::new(Reason::MetricNotFound, "no plugin serves it")),
         }
     }
 
@@ -75,7 +75,7 @@ impl Provider for Fake {
         let samples = match query.metric.as_str() {
             "my-external-metric" => vec![sample("bar", "42"), sample("baz", "43")],
             "empty" => Vec::new(),
-            _ => return Err(FetchError::new(Reason::MetricNotFound, "no such metric").of(&plugin())),
+            _ => return Err(FetchError::new(Reason::MetricNotFound, "no plugin serves it")),
         };
         Ok(ExternalAnswer { metric: query.metric.clone(), samples })
     }
@@ -326,12 +326,12 @@ async fn failures_name_the_cause() {
         (
             format!("{pods}/two"),
             500,
-            "Internal error occurred: the metric pods/two has 2 values for p; its plugin must answer one value of just that object",
+            "Internal error occurred: the metric pods/two has several values for p; its plugin must answer one value of just that object",
         ),
         (
             format!("{pods}/none"),
             500,
-            "Internal error occurred: the metric pods/none has 0 values for p; its plugin must answer one value of just that object",
+            "Internal error occurred: the metric pods/none has no value for p; its plugin must answer one value of just that object",
         ),
         (
             format!("{pods}/stranger"),
@@ -400,7 +400,7 @@ async fn people_read_indented_json() {
     let fixture = fixture(catalog());
     let empty = format!("{EXTERNAL}/namespaces/ns/empty");
     let curl = fixture.send(Method::GET, &empty, &[("user-agent", "curl/8.5.0")]).await;
-    let expected = "{\n  \"kind\": \"ExternalMetricValueList\",\n  \"apiVersion\": \"external.metrics.k8s.io/v1beta1\",\n  \"metadata\": {},\n  \"items\": []\n}\n";
+    let expected = "{\n  \"kind\": \"ExternalMetricValueList\",\n  \"apiVersion\": \"external.metrics.k8s.io/v1beta1\",\n  \"metadata\": {},\n  \"items\": []\n}";
     assert_eq!(told(curl).await.1, expected);
     assert_eq!(fixture.get(&format!("{empty}?pretty=true")).await.1, expected);
 

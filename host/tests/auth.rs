@@ -39,7 +39,7 @@ use wasm_metrics_adapter::{
     },
     certificates,
     model::{Attributes, AuthError, Connection, User},
-    serve::{Limits, Server, ServingCertificate, server_config},
+    serve::{Limits, Server, ServingCertificate, TlsPolicy, server_config},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -199,7 +199,12 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = tower::service_fn(move |request| answer(authenticator.clone(), request));
-        let server = Server { listener, tls: server_config(certificate).unwrap(), service, limits: Limits::default() };
+        let server = Server {
+            listener,
+            tls: server_config(certificate, &TlsPolicy::default()).unwrap(),
+            service,
+            limits: Limits::default(),
+        };
         let shutdown = CancellationToken::new();
         tokio::spawn(server.run(shutdown.clone()));
         Self { address, trust, reviews, front_proxies, clients, shutdown }

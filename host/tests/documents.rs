@@ -116,6 +116,7 @@ fn used_metrics() -> telemetry::Metrics {
     metrics.loads.get_or_create(&telemetry::LoadLabels { plugin: "a/b".to_owned(), outcome: "loaded" }).inc();
     metrics.generation.get_or_create(&plugin).set(1);
     metrics.rejected.get_or_create(&plugin).set(0);
+    metrics.certificate_ends.get_or_create(&telemetry::CertificateLabels { certificate: "serving" }).set(1);
     metrics
 }
 

@@ -13,10 +13,16 @@ mod access;
 mod alone;
 mod autoscaling;
 mod backends;
+mod clients;
+mod conformance;
+mod controller;
 mod deploy;
 mod discovery;
+mod failures;
 mod figures;
+mod kinds;
 mod lifecycle;
+mod peer;
 mod preflight;
 mod refusals;
 mod refused_sources;
@@ -84,6 +90,14 @@ fn installed() -> Vec<Case> {
         case!(discovery::a_raw_answer_is_proxied_and_not_redirected),
         case!(discovery::objects_are_addressed_in_each_form),
         case!(discovery::health_and_version_answer),
+        case!(peer::the_go_test_adapter_answers_alike),
+        case!(clients::custom_metrics_are_read_in_both_versions),
+        case!(clients::external_metrics_are_read),
+        case!(clients::failures_are_told_apart),
+        case!(conformance::a_bad_series_selector_is_the_clients_mistake),
+        case!(conformance::a_series_selector_may_say_not_equal),
+        case!(conformance::no_failure_asks_the_client_to_wait),
+        case!(conformance::the_aggregated_list_is_whole_and_conditional),
         case!(walkthrough::a_metric_that_always_answers_ten),
         case!(walkthrough::an_unlisted_metric_is_served_where_a_claim_covers_it),
         case!(walkthrough::an_unknown_metric_is_not_found),
@@ -96,6 +110,9 @@ fn installed() -> Vec<Case> {
         case!(autoscaling::the_examples_scale_three_deployments_and_follow),
         case!(autoscaling::an_external_name_is_found_in_any_case),
         case!(autoscaling::a_metric_that_vanishes_stops_the_autoscaler_with_a_reason),
+        case!(failures::an_autoscaler_says_why_and_its_event_is_counted_up),
+        case!(kinds::a_custom_resource_is_known_when_it_can_be_used_and_forgotten_when_it_is_gone),
+        case!(controller::it_scales_on_protobuf_and_on_json),
         case!(reload::a_hundred_updates_arrive_within_a_second),
         case!(reload::a_broken_update_changes_nothing_and_one_event_says_why),
         case!(reload::new_code_replaces_old_code),

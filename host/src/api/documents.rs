@@ -1,11 +1,13 @@
-//! The JSON of discovery's documents: k8s.io/apimachinery `meta/v1` and k8s.io/api `apidiscovery/v2`, field by field in the order
-//! in which Go prints it.
+//! Discovery's documents: k8s.io/apimachinery `meta/v1` and k8s.io/api `apidiscovery/v2`, field by field in the order in which Go
+//! prints them. How protobuf writes them is in `protobuf`.
+
+mod protobuf;
 
 use serde::Serialize;
 
 use super::{
     group::{Group, GroupVersion},
-    wire::Empty,
+    wire::ListMeta,
 };
 
 /// Metrics are only ever read one by one: further verbs would make the cluster's garbage collector, quota and namespace
@@ -117,7 +119,7 @@ pub(super) fn groups() -> ApiGroupList {
 pub(super) struct ApiGroupDiscoveryList {
     kind: &'static str,
     api_version: &'static str,
-    metadata: Empty,
+    metadata: ListMeta,
     items: Vec<GroupDiscovery>,
 }
 
@@ -181,7 +183,7 @@ pub(super) fn aggregated<'entries>(entries: impl Fn(GroupVersion) -> &'entries [
     ApiGroupDiscoveryList {
         kind: "APIGroupDiscoveryList",
         api_version: "apidiscovery.k8s.io/v2",
-        metadata: Empty {},
+        metadata: ListMeta {},
         items: Group::ALL.into_iter().map(group).collect(),
     }
 }
@@ -219,3 +221,6 @@ fn discovered(version: GroupVersion, entries: &[Entry]) -> Vec<ResourceDiscovery
     });
     discovered.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,19 @@
-//! The Kubernetes dialect: URLs to questions, answers and failures to the JSON that kube-aggregator, the HPA controller and kubectl
-//! read. It asks [`Provider`] and [`Kinds`] and nothing else: no I/O, no Kubernetes client, no plugin by name.
+//! The Kubernetes dialect: URLs to questions, answers and failures to what kube-aggregator, the HPA controller and kubectl read. It asks [`Provider`] and [`Kinds`] and nothing else: no I/O, no Kubernetes client, no plugin by name.
 //!
 //! A request goes `path::parse` (before authorization), then [`Api::respond`]: method, negotiation, query, provider, wire.
 
+mod accept;
+mod content;
 mod custom;
 mod discovery;
 mod documents;
+mod encoding;
 mod external;
 mod group;
 mod negotiate;
 mod parameters;
 pub mod path;
+mod prepared;
 mod status;
 mod wire;
 
@@ -23,7 +26,7 @@ pub use group::{CustomVersion, Group, GroupVersion};
 pub use parameters::{BadParameter, Parameters};
 pub use status::Status;
 
-use crate::model::{Attributes, GroupResource, Kinds, Provider};
+use crate::model::{Kinds, Provider};
 use path::{Form, Target};
 
 /// The metrics APIs and their discovery.
@@ -45,24 +48,12 @@ impl Api {
         let parameters = &target.parameters;
         let outcome = match &target.form {
             Form::Other => Err(Status::not_found()),
-            _ if target.method != Method::GET => Err(method_not_allowed(target)),
-            Form::External(_) if parameters.watch => Err(method_not_allowed(target)),
+            _ if target.method != Method::GET => Err(Status::method_not_allowed()),
+            Form::External(_) if parameters.watch => Err(Status::watch_not_supported(Group::External)),
             Form::Discovery(document) => self.documents.respond(*document, &*self.provider, &*self.kinds, head),
             Form::Custom(custom) => custom::respond(self, custom, parameters, head).await,
             Form::External(external) => external::respond(self, external, parameters, head).await,
         };
         outcome.unwrap_or_else(|status| status.respond(head))
-    }
-}
-
-/// Names the verb and the resource as authorization knew them; for HEAD, which is authorized as GET, the method itself.
-fn method_not_allowed(target: &Target) -> Status {
-    let method = target.method.as_str().to_lowercase();
-    match target.attributes() {
-        Attributes::Resource(resource) => {
-            let verb = if target.method == Method::HEAD || resource.verb.is_empty() { method } else { resource.verb };
-            Status::method_not_allowed(&verb, &GroupResource { group: resource.group, name: resource.resource })
-        }
-        Attributes::NonResource { path, verb } => Status::method_not_allowed(&verb, &GroupResource::core(path)),
     }
 }

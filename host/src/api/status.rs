@@ -4,19 +4,22 @@
 //!
 //! Invariant: no answer carries `Retry-After` or `retryAfterSeconds`; client-go would sleep on them inside an HPA worker.
 
+mod wire;
+
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header, request::Parts};
-use serde::Serialize;
+use wire::{Cause, Details, Wire};
 
 use super::{
+    group::Group,
     negotiate::{Answer, NotAcceptable},
     parameters::BadParameter,
     path::PathError,
-    wire::{Empty, NotRepresentable},
+    wire::{ListMeta, NotRepresentable},
 };
-use crate::model::{Attributes, AuthError, FetchError, GroupResource, Reason, ResourceAttributes, Selector, User};
+use crate::model::{Attributes, AuthError, FetchError, Reason, ResourceAttributes, Selector, User};
 
-/// Bytes of a message that come from outside: enough for a cause, and what an HPA's condition shows without being cut.
+/// Bytes of a whole message: enough for a cause and a remedy, and `kubectl describe hpa` stays readable.
 const MAX_MESSAGE: usize = 512;
 
 /// A failure, ready to be sent.
@@ -38,37 +41,6 @@ pub(super) struct Asked<'query> {
     pub(super) object: &'query str,
     /// The series.
     pub(super) series: &'query Selector,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-struct Details {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    name: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    group: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    kind: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    causes: Vec<Cause>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Cause {
-    message: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Wire<'status> {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: Empty,
-    status: &'static str,
-    message: &'status str,
-    reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<&'status Details>,
-    code: u16,
 }
 
 impl Status {
@@ -99,13 +71,16 @@ impl Status {
             AuthError::Unavailable(cause) => {
                 Self::internal(&format!("the request could not be authenticated: {cause}"))
             }
+            AuthError::Overloaded(message) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message.clone())
+            }
         }
     }
 
     /// The answer to `user`, who may not do what `attributes` say.
     pub fn of_authorization(error: &AuthError, user: &User, attributes: &Attributes) -> Self {
         match error {
-            AuthError::Unauthenticated(_) => Self::of_authentication(error),
+            AuthError::Unauthenticated(_) | AuthError::Overloaded(_) => Self::of_authentication(error),
             AuthError::Forbidden { reason } => Self::forbidden(&user.name, attributes, reason),
             AuthError::Unavailable(cause) => Self::internal(&format!("the request could not be authorized: {cause}")),
         }
@@ -113,16 +88,15 @@ impl Status {
 
     /// The answer to a request that took too long as a whole, in the words of k8s.io/apiserver `pkg/server/filters/timeout.go`.
     pub fn timeout() -> Self {
-        let message = "Timeout: request did not complete within the allotted timeout".to_owned();
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
+        Self::timed_out("request did not complete within the allotted timeout")
     }
 
     /// The answer to a failed lookup.
     pub(super) fn of_fetch(error: &FetchError, asked: &Asked<'_>) -> Self {
         let message = || one_line(&error.to_string());
         match error.reason {
-            Reason::MetricNotFound => Self::metric_not_found(asked),
-            Reason::ObjectNotFound => Self::object_not_found(asked),
+            Reason::MetricNotFound => Self::not_found_by(error, asked.metric_not_found()),
+            Reason::ObjectNotFound => Self::not_found_by(error, asked.object_not_found()),
             Reason::BadRequest => Self::bad_request(message()),
             Reason::RateLimited | Reason::Overloaded => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message())
@@ -130,36 +104,34 @@ impl Status {
             Reason::Unavailable | Reason::Unauthorized | Reason::Loading => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message())
             }
-            Reason::Timeout => Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {}", message())),
+            Reason::Timeout => Self::timed_out(&message()),
             Reason::Internal => Self::internal(&message()),
         }
     }
 
-    /// `NewMetricNotFoundError`: nothing serves the metric.
+    /// Nothing serves the metric.
     pub(super) fn metric_not_found(asked: &Asked<'_>) -> Self {
-        let Asked { resource, metric, .. } = asked;
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "NotFound",
-            format!("the server could not find the metric {metric} for {resource}"),
-        )
+        Self::new(StatusCode::NOT_FOUND, "NotFound", asked.metric_not_found())
     }
 
     /// The kind's objects are not where the path looks for them; `where_they_are` says where.
     pub(super) fn out_of_scope(asked: &Asked<'_>, where_they_are: &str) -> Self {
-        let mut status = Self::metric_not_found(asked);
-        status.message.push_str(": ");
-        status.message.push_str(where_they_are);
-        status
+        Self::new(StatusCode::NOT_FOUND, "NotFound", format!("{}: {where_they_are}", asked.metric_not_found()))
     }
 
-    /// `NewMetricNotFoundForError`, with a selector `NewMetricNotFoundForSelectorError`: there is no value for this object.
-    fn object_not_found(asked: &Asked<'_>) -> Self {
-        let mut status = Self::metric_not_found(asked);
-        status.message.push_str(&format!(" {}", asked.object));
-        if !asked.series.is_everything() {
-            status.message.push_str(&format!(" with selector {}", asked.series));
-        }
+    /// In the words of custom-metrics-apiserver, and in those of the plugin that looked, if one did.
+    fn not_found_by(error: &FetchError, not_found: String) -> Self {
+        let message = match &error.plugin {
+            Some(_) => format!("{not_found}: {}", one_line(&error.to_string())),
+            None => not_found,
+        };
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message)
+    }
+
+    /// `NewTimeoutError`, with its empty details.
+    fn timed_out(cause: &str) -> Self {
+        let mut status = Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {cause}"));
+        status.details = Some(Box::default());
         status
     }
 
@@ -167,24 +139,29 @@ impl Status {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
-    /// `NewMethodNotSupported`. `action` is the verb as authorization knows it.
-    pub(super) fn method_not_allowed(action: &str, resource: &GroupResource) -> Self {
+    /// The answer to a method that no route has, in the words of `NewGenericServerResponse`.
+    pub(super) fn method_not_allowed() -> Self {
         let mut status = Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "MethodNotAllowed",
-            format!("{action} is not supported on resources of kind {:?}", resource.to_string()),
+            "the server does not allow this method on the requested resource".to_owned(),
         );
-        status.details = Some(Box::new(Details {
-            group: resource.group.clone(),
-            kind: resource.name.clone(),
-            ..Details::default()
-        }));
+        status.details = Some(Box::default());
+        status
+    }
+
+    /// `NewMethodNotSupported`: there is nothing to watch in a group whose resources are not known one by one.
+    pub(super) fn watch_not_supported(group: Group) -> Self {
+        let mut status = Self::method_not_allowed();
+        let details = Details { group: group.name().to_owned(), kind: "*".to_owned(), ..Details::default() };
+        status.message = format!("watch is not supported on resources of kind \"*.{}\"", group.name());
+        status.details = Some(Box::new(details));
         status
     }
 
     /// `NewInternalError`.
     fn internal(cause: &str) -> Self {
-        let cause = one_line(cause);
+        let cause = bounded(one_line(cause));
         let mut status =
             Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {cause}"));
         status.details = Some(Box::new(Details { causes: vec![Cause { message: cause }], ..Details::default() }));
@@ -207,7 +184,7 @@ impl Status {
     }
 
     fn new(code: StatusCode, reason: &'static str, message: String) -> Self {
-        Self { code, reason, message, details: None }
+        Self { code, reason, message: bounded(message), details: None }
     }
 
     /// The HTTP code.
@@ -222,28 +199,47 @@ impl Status {
 
     /// The response, in the encoding that `head` accepts, or in JSON.
     pub fn respond(&self, head: &Parts) -> Response {
-        self.write(Answer::negotiate(head).unwrap_or_default())
+        self.write(Answer::negotiate(head).unwrap_or(Answer::UNASKED))
     }
 
     pub(super) fn write(&self, answer: Answer) -> Response {
+        let code = self.code;
+        let mut response = answer.write(code, &self.wire());
+        if code == StatusCode::FORBIDDEN {
+            response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
+        if code == StatusCode::METHOD_NOT_ALLOWED {
+            // RFC 9110, 15.5.6: such an answer must name the methods that are allowed.
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        }
+        response
+    }
+
+    fn wire(&self) -> Wire<'_> {
         let Self { code, reason, message, details } = self;
-        let wire = Wire {
+        Wire {
             kind: "Status",
             api_version: "v1",
-            metadata: Empty {},
+            metadata: ListMeta {},
             status: "Failure",
             message,
             reason,
             details: details.as_deref(),
             code: code.as_u16(),
-        };
-        let mut response = answer.write(*code, &wire);
-        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if *code == StatusCode::METHOD_NOT_ALLOWED {
-            // RFC 9110, 15.5.6: such an answer must name the methods that are allowed.
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         }
-        response
+    }
+}
+
+impl Asked<'_> {
+    /// `NewMetricNotFoundError`.
+    fn metric_not_found(&self) -> String {
+        format!("the server could not find the metric {} for {}", self.metric, self.resource)
+    }
+
+    /// `NewMetricNotFoundForError`, with a selector `NewMetricNotFoundForSelectorError`: there is no value for this object.
+    fn object_not_found(&self) -> String {
+        let text = format!("{} {}", self.metric_not_found(), self.object);
+        if self.series.is_everything() { text } else { format!("{text} with selector {}", self.series) }
     }
 }
 
@@ -285,28 +281,24 @@ fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// One printable line of at most [`MAX_MESSAGE`] bytes: what a plugin says lands in Events and terminals.
+/// One printable line: what a plugin says lands in Events and terminals.
 fn one_line(text: &str) -> String {
-    let printable = |character: char| matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1;
-    let mut line = String::new();
-    for word in
-        text.split(|character: char| character.is_whitespace() || !printable(character)).filter(|word| !word.is_empty())
-    {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
+    let words = text.split(|character: char| character.is_whitespace() || !is_printable(character));
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// At most [`MAX_MESSAGE`] bytes, and on one line whatever it repeats of the request. A text that is so already stays as it is.
+fn bounded(text: String) -> String {
+    let mut line = if text.chars().all(is_printable) { text } else { one_line(&text) };
     if line.len() > MAX_MESSAGE {
-        let cut = line
-            .char_indices()
-            .map(|(position, _)| position)
-            .take_while(|position| *position <= MAX_MESSAGE - 3)
-            .last();
-        line.truncate(cut.unwrap_or_default());
+        line.truncate(line.floor_char_boundary(MAX_MESSAGE - 3));
         line.push_str("...");
     }
     line
+}
+
+fn is_printable(character: char) -> bool {
+    matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     certificates::{self, Files, SelfIssued, SelfIssuedSettings},
-    config::{Certificate, Config},
-    serve::ServingCertificate,
+    config::{Certificate, Config, TlsVersion},
+    serve::{ServingCertificate, TlsPolicy},
 };
 
 /// How often files are looked at: kubelet swaps a Secret's files about once a minute.
@@ -42,4 +42,12 @@ pub(super) async fn start(
         }
     }
     Ok(serving)
+}
+
+/// What of TLS the flags leave.
+pub(super) fn policy(config: &Config) -> TlsPolicy {
+    TlsPolicy {
+        tls13_only: config.tls_min_version == TlsVersion::Tls13,
+        cipher_suites: config.tls_cipher_suites.clone(),
+    }
 }

@@ -9,6 +9,7 @@ use axum::{
 };
 use serde_json::json;
 
+use super::expiry::Expiry;
 use crate::{
     reload::Board,
     telemetry::{Metrics, Readiness},
@@ -22,6 +23,7 @@ pub(super) struct Endpoints {
     pub(super) readiness: Readiness,
     pub(super) metrics: Arc<Metrics>,
     pub(super) board: Arc<Board>,
+    pub(super) expiry: Expiry,
 }
 
 impl Endpoints {
@@ -35,7 +37,10 @@ impl Endpoints {
             "/healthz" | "/livez" => Some(text(StatusCode::OK, "ok".to_owned())),
             "/readyz" => Some(ready(&self.readiness, query.contains("verbose"))),
             "/version" => Some(version()),
-            "/metrics" => Some(respond(StatusCode::OK, OPENMETRICS, self.metrics.encode())),
+            "/metrics" => {
+                self.expiry.observe(&self.metrics);
+                Some(respond(StatusCode::OK, OPENMETRICS, self.metrics.encode()))
+            }
             "/debug/plugins" => Some(respond(StatusCode::OK, "application/json", self.board.to_json())),
             _ => self.check(path.strip_prefix("/readyz/")?),
         }

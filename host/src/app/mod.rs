@@ -3,6 +3,8 @@
 
 mod certificate;
 mod endpoints;
+mod expiry;
+mod filters;
 mod pipeline;
 mod rooms;
 
@@ -61,11 +63,12 @@ async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result
     background.spawn(rooms.source.run(events));
     let reloading = background.spawn(reloader.run(inbox, stop.clone()));
 
-    let endpoints = endpoints::Endpoints { readiness: readiness.clone(), metrics, board };
+    let expiry = expiry::Expiry { serving: certificate.clone(), trust: rooms.auth.trust.clone() };
+    let endpoints = endpoints::Endpoints { readiness: readiness.clone(), metrics, board, expiry };
     let pipeline = pipeline::Pipeline::new(&config, rooms.auth, Arc::new(reader), rooms.kinds, endpoints);
     let server = serve::Server {
         listener,
-        tls: serve::server_config(certificate)?,
+        tls: serve::server_config(certificate, &certificate::policy(&config)).context("--tls-cipher-suites")?,
         service: pipeline.into_router(),
         limits: serve::Limits::default(),
     };

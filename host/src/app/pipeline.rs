@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts},
-    response::{IntoResponse as _, Response},
+    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
+    response::Response,
 };
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{endpoints::Endpoints, rooms::Auth};
+use super::{endpoints::Endpoints, filters, rooms::Auth};
 use crate::{
     api::{
         Api, Group, Status,
@@ -53,7 +53,7 @@ impl Pipeline {
     }
 
     async fn answer(&self, request: Request) -> (Response, &'static str) {
-        let Ok(_place) = self.places.try_acquire() else { return (too_many(), "other") };
+        let Ok(_place) = self.places.try_acquire() else { return (filters::too_many(), "other") };
         let (mut head, _body) = request.into_parts();
         let target = path::parse(&head.method, &head.uri);
         let group = target.as_ref().map_or("other", group);
@@ -64,7 +64,7 @@ impl Pipeline {
     }
 
     async fn admit_and_answer(&self, head: &mut Parts, target: Result<Target, PathError>) -> Response {
-        let Auth { authenticator, authorizer } = &self.auth;
+        let Auth { authenticator, authorizer, .. } = &self.auth;
         let connection = head.extensions.get::<Arc<Connection>>().cloned().unwrap_or_default();
         let user = match authenticator.authenticate(&connection, &mut head.headers).await {
             Ok(user) => user,
@@ -95,7 +95,8 @@ impl Pipeline {
 async fn handle(State(pipeline): State<Arc<Pipeline>>, request: Request) -> Response {
     let started = Instant::now();
     let audit_id = audit_id(request.headers());
-    let (mut response, group) = pipeline.answer(request).await;
+    let answered = filters::survive(pipeline.answer(request)).await;
+    let (mut response, group) = answered.unwrap_or_else(|| (filters::panicked(), "other"));
     response.headers_mut().insert(AUDIT_ID.clone(), audit_id);
     let labels = RequestLabels { group, code: response.status().as_u16() };
     pipeline.endpoints.metrics.request_seconds.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
@@ -120,10 +121,4 @@ fn audit_id(headers: &HeaderMap) -> HeaderValue {
         let id = format!("{:032x}", rand::random::<u128>());
         HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("none"))
     })
-}
-
-/// In the words of k8s.io/apiserver `pkg/server/filters/maxinflight.go`, but without `Retry-After`, on which client-go would sleep
-/// inside an HPA worker.
-fn too_many() -> Response {
-    (StatusCode::TOO_MANY_REQUESTS, "Too many requests, please try again later.\n").into_response()
 }

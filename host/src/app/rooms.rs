@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::{
         AuthenticationOptions, Authenticator, AuthorizationOptions, Authorizer, ClusterConfig, KubeReviews, Sources,
+        Trust,
     },
     bundle::Grants,
     config::{Certificate, Cluster, Config},
@@ -35,6 +36,8 @@ use crate::{
 pub(super) struct Auth {
     pub(super) authenticator: Authenticator,
     pub(super) authorizer: Authorizer,
+    /// Absent without a cluster.
+    pub(super) trust: Option<Arc<Trust>>,
 }
 
 /// Where plugins come from.
@@ -78,7 +81,7 @@ impl Rooms {
         };
         let auth = match (&config.cluster, &client) {
             (Some(cluster), Some(_)) => delegated(cluster, stop, background).await?,
-            _ => Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only() },
+            _ => Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only(), trust: None },
         };
         let (kinds, objects) = match &client {
             Some(client) => watched(config, client, background)?,
@@ -167,15 +170,17 @@ async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &Tas
         invalid_tokens_for: cluster.token_ttl,
         ..AuthenticationOptions::default()
     };
+    let always_allow_paths = cluster.always_allow_paths.iter().map(|path| path.parse()).collect::<Result<_, _>>();
     let authorization = AuthorizationOptions {
-        always_allow_paths: cluster.always_allow_paths.clone(),
+        always_allow_paths: always_allow_paths.context("--authorization-always-allow-paths")?,
         allowed_for: cluster.authorized_ttl,
         denied_for: cluster.unauthorized_ttl,
         ..AuthorizationOptions::default()
     };
     Ok(Auth {
-        authenticator: Authenticator::delegated(trust, tokens, &authentication),
+        authenticator: Authenticator::delegated(trust.clone(), tokens, &authentication),
         authorizer: Authorizer::delegated(accesses, authorization),
+        trust: Some(trust),
     })
 }
 
@@ -186,8 +191,9 @@ fn watched(config: &Config, client: &Client, background: &TaskTracker) -> anyhow
         ObjectPolicy::parse(config.object_resources.iter().map(String::as_str)).context("--object-resources")?;
     let kinds = Arc::new(DiscoveredKinds::new(client.clone()));
     background.spawn(kinds.clone().keep_fresh());
-    let objects = WatchedObjects::new(client.clone(), kinds.clone(), policy);
-    Ok((kinds, Arc::new(objects)))
+    let objects = Arc::new(WatchedObjects::new(client.clone(), kinds.clone(), policy));
+    background.spawn(objects.clone().end_idle());
+    Ok((kinds, objects))
 }
 
 fn fixed() -> Cache {

@@ -8,17 +8,18 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use rustls_pki_types::UnixTime;
 
 use super::{
-    AUTHENTICATED, MASTERS, UNAUTHENTICATED,
+    ANONYMOUS, AUTHENTICATED, MASTERS, UNAUTHENTICATED,
     certificate::verdict,
-    request_header,
-    reviews::{ReviewLimits, Reviews, TokenVerdict},
+    gate::ReviewLimits,
+    is_stranger, request_header,
+    reviews::{Reviews, TokenVerdict},
     tokens::{Lifetimes, Tokens},
     trust::{IdentityHeaders, Trust, TrustConfig},
 };
 use crate::model::{AuthError, Connection, User};
 
-/// Who a client is that presented nothing.
-const ANONYMOUS: &str = "system:anonymous";
+/// Bytes of a token; what is longer is nobody's. Service accounts have 1.5 KiB, identity providers ten times that.
+const MAX_TOKEN_BYTES: usize = 64 * 1024;
 /// Who everybody is without a cluster.
 const LOCAL: &str = "local";
 
@@ -78,18 +79,33 @@ impl Authenticator {
     /// gone from `headers` afterwards.
     ///
     /// `AuthError::Unauthenticated` if a credential was presented and none is valid; `AuthError::Unavailable` if a token was
-    /// presented and the API server could not be asked.
+    /// presented and the API server could not be asked, `AuthError::Overloaded` if too many others were; `AuthError::Forbidden`
+    /// if the client wants to be taken for another user, which kube-apiserver alone grants.
     pub async fn authenticate(&self, connection: &Connection, headers: &mut HeaderMap) -> Result<User, AuthError> {
         let Mode::Delegated(delegated) = &self.0 else {
             request_header::strip(headers, &IdentityHeaders::default());
             headers.remove(AUTHORIZATION);
+            connection.set_known(true);
             return Ok(User {
                 name: LOCAL.to_owned(),
                 groups: vec![MASTERS.to_owned(), AUTHENTICATED.to_owned()],
                 ..User::default()
             });
         };
-        delegated.authenticate(connection, headers).await
+        let impersonates = request_header::impersonates(headers);
+        let outcome = delegated.authenticate(connection, headers).await;
+        match &outcome {
+            // A stranger whom a front proxy names is that proxy's to bound.
+            Ok(user) => connection.set_known(!is_stranger(user) || !connection.peer_certificates.is_empty()),
+            Err(AuthError::Unauthenticated(_)) => connection.set_known(false),
+            Err(_) => {}
+        }
+        match outcome {
+            Ok(_) if impersonates => Err(AuthError::Forbidden {
+                reason: "impersonation is not possible here; ask through kube-apiserver".to_owned(),
+            }),
+            outcome => outcome,
+        }
     }
 }
 
@@ -121,10 +137,10 @@ impl Delegated {
     async fn by_token(&self, token: &str) -> Result<User, AuthError> {
         match self.tokens.verdict(token).await.as_deref() {
             Ok(TokenVerdict::Valid(user)) => Ok(with_authenticated_group(user.clone())),
-            Ok(TokenVerdict::Invalid(reason)) => {
+            Ok(TokenVerdict::Invalid(reason) | TokenVerdict::Doubtful(reason)) => {
                 Err(AuthError::Unauthenticated(format!("the bearer token is not valid: {reason}")))
             }
-            Err(error) => Err(AuthError::Unavailable(format!("the bearer token could not be reviewed: {error}"))),
+            Err(error) => Err(error.refusal("the bearer token could not be reviewed")),
         }
     }
 }
@@ -160,7 +176,12 @@ fn bearer_token(headers: &HeaderMap) -> Result<Option<String>, AuthError> {
         value.to_str().map_err(|_| AuthError::Unauthenticated("the Authorization header is not ASCII".to_owned()))?;
     let mut parts = value.trim().splitn(3, ' ');
     let is_bearer = parts.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"));
-    Ok(parts.next().filter(|token| is_bearer && !token.is_empty()).map(str::to_owned))
+    match parts.next().filter(|token| is_bearer && !token.is_empty()) {
+        Some(token) if token.len() > MAX_TOKEN_BYTES => {
+            Err(AuthError::Unauthenticated(format!("a bearer token of {} bytes is nobody's", token.len())))
+        }
+        token => Ok(token.map(str::to_owned)),
+    }
 }
 
 /// `AuthenticatedGroupAdder` in `pkg/authentication/group` of k8s.io/apiserver.

@@ -9,23 +9,24 @@ use percent_encoding::percent_decode_str;
 use super::trust::IdentityHeaders;
 use crate::model::{AuthError, User};
 
-/// Every header of this prefix claims an identity by convention, configured or not.
-const CONVENTIONAL_PREFIX: &str = "x-remote-";
+/// Every header of these prefixes claims an identity by convention, configured or not.
+const CONVENTIONAL_PREFIXES: [&str; 2] = ["x-remote-", IMPERSONATION_PREFIX];
+/// `Impersonate-User` and its kin (`authentication.k8s.io/v1`).
+const IMPERSONATION_PREFIX: &str = "impersonate-";
 
 /// Who the proxy says asks; `None` if it names nobody.
 pub(super) fn identity(headers: &HeaderMap, names: &IdentityHeaders) -> Result<Option<User>, AuthError> {
     let Some(name) = first_value(headers, &names.username)? else { return Ok(None) };
     let uid = first_value(headers, &names.uid)?.unwrap_or_default();
     let mut groups = Vec::new();
-    for value in names.group.iter().flat_map(|name| headers.get_all(name)) {
+    for value in names.group.iter().flat_map(|name| headers.get_all(name)).filter(|value| !value.is_empty()) {
         groups.push(text(value)?.to_owned());
     }
     let mut extra = BTreeMap::<String, Vec<String>>::new();
-    for (name, value) in headers {
-        for prefix in &names.extra_prefixes {
+    for prefix in &names.extra_prefixes {
+        for (name, value) in headers {
             let Some(key) = name.as_str().strip_prefix(prefix.as_str()) else { continue };
-            let key = percent_decode_str(key).decode_utf8().map_err(|_| malformed())?.into_owned();
-            extra.entry(key).or_default().push(text(value)?.to_owned());
+            extra.entry(unescape(key)?).or_default().push(text(value)?.to_owned());
         }
     }
     Ok(Some(User { name: name.to_owned(), uid: uid.to_owned(), groups, extra }))
@@ -34,7 +35,7 @@ pub(super) fn identity(headers: &HeaderMap, names: &IdentityHeaders) -> Result<O
 /// Takes every header that claims an identity out of the request, so that nothing behind authentication can mistake it.
 pub(super) fn strip(headers: &mut HeaderMap, names: &IdentityHeaders) {
     let claims = |name: &HeaderName| {
-        name.as_str().starts_with(CONVENTIONAL_PREFIX)
+        CONVENTIONAL_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
             || names.username.contains(name)
             || names.uid.contains(name)
             || names.group.contains(name)
@@ -44,6 +45,20 @@ pub(super) fn strip(headers: &mut HeaderMap, names: &IdentityHeaders) {
     for name in claimed {
         headers.remove(name);
     }
+}
+
+/// Whether the client wants to be taken for somebody else.
+pub(super) fn impersonates(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with(IMPERSONATION_PREFIX))
+}
+
+/// An extra key, percent-decoded; a key with a `%` that begins no escape stays as it is, as with `url.PathUnescape`.
+fn unescape(key: &str) -> Result<String, AuthError> {
+    let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if !key.split('%').skip(1).all(is_escape) {
+        return Ok(key.to_owned());
+    }
+    Ok(percent_decode_str(key).decode_utf8().map_err(|_| malformed())?.into_owned())
 }
 
 /// The first value of the first of these headers whose first value is not empty, as `http.Header.Get` of Go would find it.
@@ -105,6 +120,21 @@ mod tests {
         assert_eq!(user, expected);
         strip(&mut headers, &names());
         assert_eq!(headers.keys().collect::<Vec<_>>(), ["accept"]);
+    }
+
+    #[test]
+    fn keys_of_extra_headers_are_decoded_whole_or_not_at_all() {
+        for (sent, key) in [("a%2fb", "a/b"), ("a%2Fb", "a/b"), ("a%2fb%", "a%2fb%"), ("%zz%2f", "%zz%2f"), ("", "")] {
+            assert_eq!(unescape(sent).unwrap(), key, "{sent}");
+        }
+        assert!(unescape("%ff").is_err());
+    }
+
+    #[test]
+    fn a_group_without_a_name_is_none() {
+        let lines: [(&str, &[u8]); 3] =
+            [("x-remote-user", b"jane"), ("x-remote-group", b""), ("x-remote-group", b"shop")];
+        assert_eq!(identity(&headers(&lines), &names()).unwrap().unwrap().groups, ["shop"]);
     }
 
     #[test]

@@ -1,7 +1,6 @@
-//! The API server that is asked: TokenReviews and SubjectAccessReviews behind one trait, and the gate that bounds how many are
-//! asked at once, how long, and how often again. Never caches.
+//! The API server that is asked: TokenReviews and SubjectAccessReviews behind one trait. Never caches, never asks twice.
 
-use std::{future::Future, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use async_trait::async_trait;
 use k8s_openapi::api::{
@@ -13,11 +12,6 @@ use k8s_openapi::api::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
 use kube::{Api, api::PostParams};
-use rand::Rng;
-use tokio::{
-    sync::Semaphore,
-    time::{sleep, timeout},
-};
 
 use crate::model::{Attributes, Operator, Requirement, ResourceAttributes, User};
 
@@ -28,6 +22,8 @@ pub enum TokenVerdict {
     Valid(User),
     /// It is nobody's, or not meant for us; why, for the log.
     Invalid(String),
+    /// It is nobody's, and the API server met an error when it looked: the next look may end otherwise.
+    Doubtful(String),
 }
 
 /// What the API server says of an access.
@@ -88,10 +84,10 @@ impl Reviews for KubeReviews {
         let status =
             answer.map_err(|error| failure("tokenreviews.authentication.k8s.io", error))?.status.unwrap_or_default();
         if status.authenticated != Some(true) {
-            let reason = status.error.filter(|error| !error.is_empty());
-            return Ok(TokenVerdict::Invalid(
-                reason.unwrap_or_else(|| "the API server does not know the token".to_owned()),
-            ));
+            return Ok(match status.error.filter(|error| !error.is_empty()) {
+                Some(error) => TokenVerdict::Doubtful(error),
+                None => TokenVerdict::Invalid("the API server does not know the token".to_owned()),
+            });
         }
         // An API server that answers without audiences did not look at them (TokenReviewStatus in authentication.k8s.io/v1).
         let meant_for = status.audiences.unwrap_or_default();
@@ -119,10 +115,15 @@ impl Reviews for KubeReviews {
         let answer = Api::<SubjectAccessReview>::all(self.client.clone()).create(&PostParams::default(), &review).await;
         let answer = answer.map_err(|error| failure("subjectaccessreviews.authorization.k8s.io", error))?;
         let status = answer.status.unwrap_or_default();
-        if status.allowed && status.denied != Some(true) {
-            return Ok(AccessDecision::Allowed);
+        match (status.allowed, status.denied.unwrap_or_default()) {
+            (true, false) => Ok(AccessDecision::Allowed),
+            (false, _) => Ok(AccessDecision::Denied { reason: status.reason.unwrap_or_default() }),
+            (true, true) => Err(ReviewError {
+                message: "the API server both allowed and denied".to_owned(),
+                retryable: false,
+                retry_after: None,
+            }),
         }
-        Ok(AccessDecision::Denied { reason: status.reason.or(status.evaluation_error).unwrap_or_default() })
     }
 }
 
@@ -204,14 +205,13 @@ fn failure(resource: &str, error: kube::Error) -> ReviewError {
             let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
             ReviewError {
                 message: format!("the API server refused to create {resource}: {}", status.message),
-                retryable: seconds > 0 || matches!(status.code, 429 | 500 | 503 | 504),
+                retryable: seconds > 0 || matches!(status.code, 429 | 500 | 504),
                 retry_after: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
             }
         }
-        // A connection that broke or was refused: the next one may reach another API server.
         error @ (kube::Error::HyperError(_) | kube::Error::Service(_)) => ReviewError {
+            retryable: was_lost(&error),
             message: format!("the API server could not be asked to create {resource}: {error}"),
-            retryable: true,
             retry_after: None,
         },
         error => ReviewError {
@@ -222,74 +222,16 @@ fn failure(resource: &str, error: kube::Error) -> ReviewError {
     }
 }
 
-/// How much is asked of the API server.
-#[derive(Debug, Clone)]
-pub struct ReviewLimits {
-    /// For an answer, with waiting for a place and all attempts; as the client's timeout in k8s.io/apiserver, but for the whole.
-    pub timeout: Duration,
-    /// Reviews at once; more wait. A burst of strangers must not become a burst on the API server.
-    pub in_flight: usize,
-}
-
-impl Default for ReviewLimits {
-    fn default() -> Self {
-        Self { timeout: Duration::from_secs(10), in_flight: 64 }
-    }
-}
-
-/// Bounds reviews by [`ReviewLimits`], and asks again where that makes sense.
-#[derive(Debug)]
-pub(super) struct Gate {
-    places: Semaphore,
-    timeout: Duration,
-}
-
-/// `DefaultRetryBackoff` in `pkg/server/options/authentication.go` of k8s.io/apiserver.
-const ATTEMPTS: u32 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const WAIT_FACTOR: f64 = 1.5;
-const WAIT_JITTER: f64 = 0.2;
-
-impl Gate {
-    pub(super) fn new(limits: &ReviewLimits) -> Self {
-        Self { places: Semaphore::new(limits.in_flight), timeout: limits.timeout }
-    }
-
-    /// Asks until there is an answer, a failure that asking again won't cure, or no attempt or time left.
-    pub(super) async fn ask<Answer, Asking>(&self, ask: impl Fn() -> Asking) -> Result<Answer, ReviewError>
-    where
-        Asking: Future<Output = Result<Answer, ReviewError>>,
-    {
-        let attempts = async {
-            let Ok(_place) = self.places.acquire().await else { return Err(closed()) };
-            let mut wait = FIRST_WAIT;
-            let mut attempt = 1;
-            loop {
-                match ask().await {
-                    Err(error) if error.retryable && attempt < ATTEMPTS => {
-                        let jitter = 1.0 + WAIT_JITTER * rand::rng().random::<f64>();
-                        sleep(error.retry_after.unwrap_or_default().max(wait.mul_f64(jitter))).await;
-                        wait = wait.mul_f64(WAIT_FACTOR);
-                        attempt += 1;
-                    }
-                    outcome => return outcome,
-                }
-            }
-        };
-        timeout(self.timeout, attempts).await.unwrap_or_else(|_| Err(too_late(self.timeout)))
-    }
-}
-
-fn closed() -> ReviewError {
-    ReviewError { message: "the adapter is shutting down".to_owned(), retryable: false, retry_after: None }
-}
-
-fn too_late(limit: Duration) -> ReviewError {
-    let message = format!(
-        "the API server gave no answer within {} seconds; check that the adapter can reach it",
-        limit.as_secs()
-    );
-    ReviewError { message, retryable: false, retry_after: None }
+/// Whether a connection that was there has broken, so that the next one may well answer. One that could not be made, because
+/// nobody listens or the name or certificate is wrong, is told of at once.
+fn was_lost(error: &kube::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let lost = |error: &io::Error| {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof)
+    };
+    // Without an I/O error at the bottom it is the protocol that ended: a GOAWAY, or a connection closed before the answer.
+    causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).last().is_none_or(lost)
 }
 
 #[cfg(test)]

@@ -10,7 +10,10 @@ use hmac::{Hmac, Mac};
 use moka::{Expiry, future::Cache, policy::EvictionPolicy};
 use sha2::Sha256;
 
-use super::reviews::{Gate, ReviewError, ReviewLimits, Reviews, TokenVerdict};
+use super::{
+    gate::{Gate, ReviewLimits, Unanswered},
+    reviews::{Reviews, TokenVerdict},
+};
 
 /// The verdicts and the way to new ones.
 pub(super) struct Tokens {
@@ -46,7 +49,7 @@ impl Tokens {
     }
 
     /// The verdict on `token`; requests that ask for the same at once share one review.
-    pub(super) async fn verdict(&self, token: &str) -> Result<Arc<TokenVerdict>, Arc<ReviewError>> {
+    pub(super) async fn verdict(&self, token: &str) -> Result<Arc<TokenVerdict>, Arc<Unanswered>> {
         let mut hash = self.hash.clone();
         hash.update(token.as_bytes());
         let key: [u8; 32] = hash.finalize().into_bytes().into();
@@ -65,6 +68,8 @@ impl Expiry<[u8; 32], Arc<TokenVerdict>> for Lifetimes {
         Some(match **verdict {
             TokenVerdict::Valid(_) => self.valid,
             TokenVerdict::Invalid(_) => self.invalid,
+            // `cacheErrs` is false in `pkg/authentication/token/cache` of k8s.io/apiserver.
+            TokenVerdict::Doubtful(_) => Duration::ZERO,
         })
     }
 }
@@ -77,11 +82,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        auth::reviews::AccessDecision,
+        auth::reviews::{AccessDecision, ReviewError},
         model::{Attributes, User},
     };
 
-    /// Token `TEXT` is user `TEXT`'s, but for `bad`, nobody's, and `broken`, which cannot be asked about.
+    /// Token `TEXT` is user `TEXT`'s, but for `bad`, nobody's, `doubtful`, perhaps nobody's, and `broken`, which cannot be
+    /// asked about.
     #[derive(Default)]
     struct FakeReviews(AtomicUsize);
 
@@ -92,6 +98,7 @@ mod tests {
             tokio::task::yield_now().await;
             match token {
                 "bad" => Ok(TokenVerdict::Invalid("unknown".to_owned())),
+                "doubtful" => Ok(TokenVerdict::Doubtful("etcd was slow".to_owned())),
                 "broken" => Err(ReviewError { message: "no route".to_owned(), retryable: false, retry_after: None }),
                 name => Ok(TokenVerdict::Valid(User { name: name.to_owned(), ..User::default() })),
             }
@@ -117,11 +124,16 @@ mod tests {
             match &*later {
                 TokenVerdict::Valid(user) => assert_eq!(user.name, token),
                 TokenVerdict::Invalid(_) => assert_eq!(token, "bad"),
+                TokenVerdict::Doubtful(_) => unreachable!("none of these"),
             }
             assert_eq!(reviews.0.load(Ordering::SeqCst), asked, "{token}");
         }
         for asked in [4, 5] {
             assert!(tokens.verdict("broken").await.is_err());
+            assert_eq!(reviews.0.load(Ordering::SeqCst), asked);
+        }
+        for asked in [6, 7] {
+            assert!(matches!(*tokens.verdict("doubtful").await.unwrap(), TokenVerdict::Doubtful(_)));
             assert_eq!(reviews.0.load(Ordering::SeqCst), asked);
         }
     }

@@ -103,9 +103,24 @@ impl Trust {
         Ok(true)
     }
 
+    /// When nobody is trusted any more, if nothing changes.
+    pub fn ends(&self) -> TrustEnds {
+        let current = self.load();
+        TrustEnds { client_ca: current.clients.end(), front_proxy_ca: current.front_proxies.end() }
+    }
+
     pub(super) fn load(&self) -> Guard<Arc<TrustConfig>> {
         self.current.load()
     }
+}
+
+/// The ends of the CAs that live longest, in Unix seconds; absent where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TrustEnds {
+    /// Of those whose certificates name users.
+    pub client_ca: Option<i64>,
+    /// Of those whose certificates make a front proxy.
+    pub front_proxy_ca: Option<i64>,
 }
 
 /// [`TrustInputs`], read.
@@ -131,10 +146,10 @@ impl TrustConfig {
                 username: header_names(&inputs.username_headers)?,
                 uid: header_names(&inputs.uid_headers)?,
                 group: header_names(&inputs.group_headers)?,
-                extra_prefixes: inputs
-                    .extra_header_prefixes
+                // The beginning of a header's name is one itself: never empty, which every header begins with.
+                extra_prefixes: header_names(&inputs.extra_header_prefixes)?
                     .iter()
-                    .map(|prefix| prefix.trim().to_ascii_lowercase())
+                    .map(|prefix| prefix.as_str().to_owned())
                     .collect(),
             },
         })
@@ -198,6 +213,10 @@ impl Authorities {
         if authorities.is_empty() { Err(InvalidTrust::Bundle { source_name }) } else { Ok(Self(authorities)) }
     }
 
+    fn end(&self) -> Option<i64> {
+        self.0.iter().map(|authority| authority.not_after).max()
+    }
+
     /// Those that may vouch at `now`, in Unix seconds.
     pub(super) fn valid_at(&self, now: i64) -> impl Iterator<Item = &Authority> {
         self.0.iter().filter(move |authority| (authority.not_before..=authority.not_after).contains(&now))
@@ -248,6 +267,19 @@ mod tests {
     const UNREADABLE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
     #[test]
+    fn trust_ends_with_the_authority_that_lives_longest() {
+        let ending = |year| {
+            let mut params = rcgen::CertificateParams::default();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+        };
+        let bundle = [ending(2032), ending(2040), ending(2036)].concat().into_bytes();
+        let trust = Trust::new(TrustInputs { front_proxy_ca: Some(bundle), ..TrustInputs::default() }).unwrap();
+        let of_2040 = 2_208_988_800;
+        assert_eq!(trust.ends(), TrustEnds { client_ca: None, front_proxy_ca: Some(of_2040) });
+    }
+
+    #[test]
     fn one_unreadable_authority_does_not_end_the_trust_in_others() {
         let bundle =
             [UNREADABLE.as_bytes(), &certificate_authority(), UNREADABLE.as_bytes(), &certificate_authority()].concat();
@@ -265,6 +297,7 @@ mod tests {
             TrustInputs { front_proxy_ca: Some(truncated.into_bytes()), ..good.clone() },
             TrustInputs { front_proxy_ca: Some(UNREADABLE.as_bytes().to_vec()), ..good.clone() },
             TrustInputs { username_headers: vec!["no header".to_owned()], ..good.clone() },
+            TrustInputs { extra_header_prefixes: vec![" ".to_owned()], ..good.clone() },
         ] {
             assert!(trust.update(bad.clone()).is_err(), "{bad:?}");
             assert_eq!(trust.load().generation, 1);

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub use files::Files;
 pub use self_issued::{SelfIssued, SelfIssuedSettings};
 
+use x509_parser::prelude::{FromDer, X509Certificate};
+
 use crate::serve::{ServingCertificate, UnusableCertificate};
 
 /// Why there is no certificate to serve.
@@ -65,4 +67,10 @@ pub enum CertificateError {
 pub fn ephemeral(names: &[String], certificate: &ServingCertificate) -> Result<(), CertificateError> {
     let pair = issue::self_signed(names, std::time::SystemTime::now())?;
     Ok(certificate.replace(pair.certificate.as_bytes(), pair.key.as_bytes())?)
+}
+
+/// When a certificate in DER ends, in Unix seconds; `None` for what is no certificate.
+pub fn end(certificate: &[u8]) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }

@@ -38,6 +38,12 @@ pub(super) struct ListenArgs {
     /// The key of --tls-cert-file, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
     pub(super) tls_private_key_file: Option<PathBuf>,
+    /// The oldest version of TLS to speak
+    #[arg(long, value_name = "VERSION", value_enum, default_value_t = TlsVersion::Tls12)]
+    pub(super) tls_min_version: TlsVersion,
+    /// The cipher suites of TLS 1.2 to offer, by their IANA names; by default all, none of which is weak
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(super) tls_cipher_suites: Vec<String>,
     /// Without --tls-cert-file: the Secret, in the adapter's namespace, in which the replicas keep the CA that issues their
     /// serving certificates
     #[arg(long, value_name = "NAME", default_value = "wasm-metrics-adapter-serving")]
@@ -51,6 +57,17 @@ pub(super) struct ListenArgs {
     /// How long one request may take
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub(super) request_timeout: Duration,
+}
+
+/// A version of TLS, in Go's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TlsVersion {
+    /// 1.2
+    #[value(name = "VersionTLS12")]
+    Tls12,
+    /// 1.3
+    #[value(name = "VersionTLS13")]
+    Tls13,
 }
 
 /// Which cluster, as whom.
@@ -93,7 +110,7 @@ pub(super) struct AuthenticationArgs {
     /// For how long a refused access is remembered
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(super) authorization_webhook_cache_unauthorized_ttl: Duration,
-    /// Paths that anybody may read
+    /// Paths that anybody may read; a `*` at the end of one stands for anything
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "/healthz,/readyz,/livez")]
     pub(super) authorization_always_allow_paths: Vec<String>,
     /// Audiences that a token must be for; by default the API server's own

@@ -10,8 +10,8 @@ use std::{
 
 use ipnet::IpNet;
 
-pub use flags::ServeArgs;
 use flags::{AuthenticationArgs, ClusterArgs, ListenArgs, LoggingArgs, PluginArgs};
+pub use flags::{ServeArgs, TlsVersion};
 
 use crate::telemetry::LogFormat;
 
@@ -22,6 +22,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the serving certificate comes from.
     pub certificate: Certificate,
+    /// The oldest version of TLS to speak.
+    pub tls_min_version: TlsVersion,
+    /// The cipher suites of TLS 1.2 to offer, by their IANA names; none means all.
+    pub tls_cipher_suites: Vec<String>,
     /// Requests under way at once.
     pub max_requests_inflight: usize,
     /// How long one request may take.
@@ -156,6 +160,8 @@ impl ServeArgs {
             listen: SocketAddr::new(address, listen.secure_port),
             max_requests_inflight: listen.max_requests_inflight,
             request_timeout: listen.request_timeout,
+            tls_min_version: listen.tls_min_version,
+            tls_cipher_suites: listen.tls_cipher_suites.clone(),
             certificate: listen.into_certificate(in_cluster),
             cluster,
             namespace,

@@ -1,6 +1,9 @@
 //! What a request's connection proves.
 
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// One TLS connection, shared by its requests.
 #[derive(Debug, Default)]
@@ -10,4 +13,22 @@ pub struct Connection {
     pub peer_certificates: Vec<Vec<u8>>,
     /// What authentication concluded from the chain, kept with the connection. Only the `auth` room reads or writes it.
     pub verdict: Mutex<http::Extensions>,
+    known: AtomicBool,
+}
+
+impl Connection {
+    /// A connection whose client sent this chain.
+    pub fn of(peer_certificates: Vec<Vec<u8>>) -> Self {
+        Self { peer_certificates, ..Self::default() }
+    }
+
+    /// Whether whoever asked last on it was authenticated. Nobody has at its beginning.
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
+    }
+
+    /// Says so. The `auth` room's to say; `serve` holds a stranger's connection to tighter bounds.
+    pub fn set_known(&self, known: bool) {
+        self.known.store(known, Ordering::Release);
+    }
 }

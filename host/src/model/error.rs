@@ -103,4 +103,7 @@ pub enum AuthError {
     /// The API server could not be asked, so the answer is no: authentication and authorization fail closed.
     #[error("{0}")]
     Unavailable(String),
+    /// So many questions wait for the API server already that this one is not asked.
+    #[error("{0}")]
+    Overloaded(String),
 }

@@ -198,7 +198,7 @@ impl Plugin {
     fn bounded<T>(&self, items: Vec<T>) -> Result<Vec<T>, FetchError> {
         let limit = self.caller.limits.list_items;
         if items.len() > limit {
-            return Err(FetchError::from(Fault::TooManyItems { count: items.len(), limit }).of(self.id()));
+            return Err(FetchError::from(Fault::TooManyItems { limit }).of(self.id()));
         }
         Ok(items)
     }

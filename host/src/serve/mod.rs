@@ -1,16 +1,11 @@
 //! Bytes to requests: accepts connections, does TLS and HTTP/1.1 or HTTP/2, and hands each request to a tower service with its
 //! connection attached. Bounds whatever a stranger could hold open. Never knows paths, metrics, Kubernetes or wasm.
 
+mod activity;
+mod places;
 pub mod tls;
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
@@ -20,15 +15,18 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, util::ServiceExt};
 
-pub use tls::{ServingCertificate, UnusableCertificate, server_config};
+pub use tls::{ServingCertificate, TlsPolicy, TlsPolicyError, UnusableCertificate, server_config};
 
+use self::{
+    activity::Activity,
+    places::{Place, Places},
+};
 use crate::model::Connection;
 
 /// How long to wait after a failed `accept` (no descriptors left, say), so that the loop doesn't spin.
@@ -40,6 +38,8 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 pub struct Limits {
     /// Connections at once; more wait in the kernel's queue. A connection costs about 50 KiB.
     pub connections: usize,
+    /// Of these, from one address; more are closed as they come, so that no single machine takes all places.
+    pub connections_per_address: usize,
     /// For the TLS handshake. A round trip to another zone takes milliseconds; what needs longer is not a client.
     pub handshake: Duration,
     /// For a request's headers, HTTP/1.1 only; as long as in k8s.io/apiserver (`pkg/server/secure_serving.go`).
@@ -47,8 +47,17 @@ pub struct Limits {
     /// After the last request, before a connection is asked to close; as in k8s.io/apiserver. Longer than the aggregator's
     /// 30 seconds between availability checks, so that its one connection stays.
     pub idle: Duration,
-    /// Requests at once on an HTTP/2 connection. The aggregator multiplexes all of a cluster's clients over one.
+    /// The same for a connection whose client has not been authenticated: its requests come at once, or somebody only holds it.
+    pub stranger_idle: Duration,
+    /// For a peer to read its last answer and to close when it is asked to, after which its connection is cut.
+    pub farewell: Duration,
+    /// Requests at once on an HTTP/2 connection. The aggregator multiplexes all of a cluster's clients over one, so it is what
+    /// k8s.io/apiserver recommends for aggregated servers (`pkg/server/options/recommended.go`).
     pub streams: u32,
+    /// Bytes of request bodies that a client may send over HTTP/2 before they are read, which they never are.
+    pub window_bytes: u32,
+    /// Requests that a client may take back before they are begun; more end its connection (CVE-2023-44487).
+    pub reset_streams: usize,
     /// Bytes of a request's headers. A user of 1,000 groups, each a header line, fits.
     pub header_bytes: u32,
     /// Header lines of an HTTP/1.1 request, for the same user.
@@ -65,10 +74,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
+            connections_per_address: 1024,
             handshake: Duration::from_secs(10),
             header_read: Duration::from_secs(32),
             idle: Duration::from_secs(90),
+            stranger_idle: Duration::from_secs(10),
+            farewell: Duration::from_secs(5),
             streams: 1000,
+            window_bytes: 64 * 1024,
+            reset_streams: 20,
             header_bytes: 256 * 1024,
             header_lines: 2048,
             ping_every: Duration::from_secs(30),
@@ -107,7 +121,7 @@ where
         let Self { listener, tls, service, limits } = self;
         let cut = CancellationToken::new();
         let tracker = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(limits.connections));
+        let places = Places::new(limits.connections, limits.connections_per_address);
         let drain = limits.drain;
         let per_connection =
             Arc::new(PerConnection { tls: TlsAcceptor::from(tls), http: protocol(&limits), service, limits });
@@ -137,14 +151,17 @@ where
 /// The next connection and its place among [`Limits::connections`]; `None` at shutdown.
 async fn next_client(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    places: &Arc<Places>,
     shutdown: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Place)> {
     let client = async {
-        let place = places.clone().acquire_owned().await.ok()?;
+        let mut free = places.free().await?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, place)),
+                Ok((stream, peer)) => match places.take(free, peer.ip()) {
+                    Ok(place) => return Some((stream, place)),
+                    Err(still_free) => free = still_free,
+                },
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(ACCEPT_BACKOFF).await;
@@ -170,6 +187,9 @@ fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
+        .initial_stream_window_size(limits.window_bytes)
+        .initial_connection_window_size(limits.window_bytes)
+        .max_pending_accept_reset_streams(limits.reset_streams)
         .max_header_list_size(limits.header_bytes)
         .keep_alive_interval(limits.ping_every)
         .keep_alive_timeout(limits.ping_wait);
@@ -203,16 +223,15 @@ where
             Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => return tracing::debug!("TLS handshake took too long"),
         };
-        let connection =
-            Arc::new(Connection { peer_certificates: peer_certificates(&stream), ..Connection::default() });
-        let activity = Arc::new(Activity::new());
-        let service = self.service.clone();
+        let connection = Arc::new(Connection::of(peer_certificates(&stream)));
+        let activity = Arc::new(Activity::new(connection.clone()));
         let answer = service_fn(|mut request: Request<Incoming>| {
             request.extensions_mut().insert(connection.clone());
-            let under_way = Activity::enter(&activity);
-            let answer = service.clone().oneshot(request);
+            let (activity, service) = (activity.clone(), self.service.clone());
             async move {
-                let answer = answer.await;
+                // The connection is about to end; a client that notices asks again on another.
+                let Some(under_way) = Activity::enter(&activity, request.version()) else { return pending().await };
+                let answer = service.oneshot(request).await;
                 drop(under_way);
                 answer
             }
@@ -221,13 +240,13 @@ where
         tokio::select! {
             result = http.as_mut() => return log_end(result),
             () = shutdown.cancelled() => {}
-            () = activity.idle_for(self.limits.idle) => {}
+            () = activity.over(&self.limits) => {}
         }
         http.as_mut().graceful_shutdown();
-        // An idle peer that doesn't answer the GOAWAY either is cut after the ping's time; at shutdown `run` sets the limit.
+        // A peer that doesn't mind the GOAWAY is cut; at shutdown `run` sets the limit.
         tokio::select! {
             result = http.as_mut() => log_end(result),
-            () = activity.idle_for(self.limits.idle + self.limits.ping_wait) => {}
+            () = activity.quiet_for(self.limits.farewell) => {}
         }
     }
 }
@@ -241,50 +260,6 @@ fn log_end<E: std::fmt::Display>(result: Result<(), E>) {
 fn peer_certificates(stream: &TlsStream<TcpStream>) -> Vec<Vec<u8>> {
     let (_, session) = stream.get_ref();
     session.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.to_vec()).collect()
-}
-
-/// When a connection last had a request.
-struct Activity {
-    since: Instant,
-    under_way: AtomicUsize,
-    /// Milliseconds after `since`.
-    last: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self { since: Instant::now(), under_way: AtomicUsize::new(0), last: AtomicU64::new(0) }
-    }
-
-    /// Counts a request until the returned guard is dropped: a cancelled request ends too.
-    fn enter(activity: &Arc<Self>) -> UnderWay {
-        activity.under_way.fetch_add(1, Ordering::AcqRel);
-        UnderWay(activity.clone())
-    }
-
-    /// Returns when there has been no request for `limit`.
-    async fn idle_for(&self, limit: Duration) {
-        loop {
-            let busy = self.under_way.load(Ordering::Acquire) > 0;
-            let last = self.since + Duration::from_millis(self.last.load(Ordering::Acquire));
-            let now = Instant::now();
-            let end = if busy { now } else { last } + limit;
-            if end <= now {
-                return;
-            }
-            sleep_until(end).await;
-        }
-    }
-}
-
-struct UnderWay(Arc<Activity>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let elapsed = u64::try_from(self.0.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.last.store(elapsed, Ordering::Release);
-        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Real clients on loopback: what a connection carries, what it may hold, and how it ends.
 
+mod strangers;
+
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
@@ -33,9 +35,9 @@ struct Running {
     certificate: Arc<ServingCertificate>,
     shutdown: CancellationToken,
     end: JoinHandle<()>,
-    /// Requests for `/slow` wait for a permit each.
+    /// Requests for `.../slow` wait for a permit each. Those for `/stranger...` come from nobody who is known, all others do.
     slow: Arc<Semaphore>,
-    /// Requests for `/slow` that have begun.
+    /// Requests for `.../slow` that have begun.
     begun: Arc<AtomicUsize>,
 }
 
@@ -46,6 +48,10 @@ fn renew(certificate: &ServingCertificate) {
 
 impl Running {
     async fn start(limits: Limits) -> Self {
+        Self::start_with(limits, &TlsPolicy::default()).await
+    }
+
+    async fn start_with(limits: Limits, policy: &TlsPolicy) -> Self {
         let certificate = Arc::new(ServingCertificate::default());
         renew(&certificate);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -55,17 +61,19 @@ impl Running {
         let service = tower::service_fn(move |request: Request<Incoming>| {
             let (waits, counts) = (waits.clone(), counts.clone());
             async move {
-                if request.uri().path() == "/slow" {
+                let connection = request.extensions().get::<Arc<Connection>>().unwrap();
+                let path = request.uri().path();
+                connection.set_known(!path.starts_with("/stranger"));
+                if path.ends_with("/slow") {
                     counts.fetch_add(1, Ordering::SeqCst);
                     waits.acquire().await.unwrap().forget();
                 }
-                let connection = request.extensions().get::<Arc<Connection>>().unwrap();
                 let text = format!("{} {:p}", connection.peer_certificates.len(), Arc::as_ptr(connection));
                 Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(text)))
             }
         });
         let shutdown = CancellationToken::new();
-        let server = Server { listener, tls: server_config(certificate.clone()).unwrap(), service, limits };
+        let server = Server { listener, tls: server_config(certificate.clone(), policy).unwrap(), service, limits };
         let end = tokio::spawn(server.run(shutdown.clone()));
         Self { address, certificate, shutdown, end, slow, begun }
     }
@@ -177,6 +185,22 @@ async fn every_client_gets_in_whatever_certificate_it_has() {
 }
 
 #[tokio::test]
+async fn a_policy_holds_in_the_handshake() {
+    let policy = TlsPolicy { tls13_only: true, ..TlsPolicy::default() };
+    let running = Running::start_with(Limits::default(), &policy).await;
+    let trusted = running.certificate.leaf().unwrap();
+    let old = Client { version: &TLS12, ..Client::default() };
+    assert!(old.connect(running.address, trusted.clone()).await.is_err());
+    assert!(Client::default().connect(running.address, trusted).await.is_ok());
+    let suite = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
+    let policy = TlsPolicy { cipher_suites: vec![suite.to_owned()], ..TlsPolicy::default() };
+    let running = Running::start_with(Limits::default(), &policy).await;
+    let stream = running.connect(&old).await;
+    let negotiated = stream.get_ref().1.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(negotiated.as_str(), Some(suite));
+}
+
+#[tokio::test]
 async fn a_replaced_certificate_is_for_new_connections_and_old_ones_go_on() {
     let running = Running::start(Limits::default()).await;
     let old = running.certificate.leaf().unwrap();
@@ -229,7 +253,12 @@ async fn headers_are_bounded_and_a_user_of_many_groups_fits() {
 
 #[tokio::test]
 async fn idle_connections_are_closed_and_busy_ones_are_not() {
-    let running = Running::start(Limits { idle: Duration::from_millis(50), ..Limits::default() }).await;
+    let running = Running::start(Limits {
+        idle: Duration::from_millis(50),
+        stranger_idle: Duration::from_millis(50),
+        ..Limits::default()
+    })
+    .await;
     for http1 in [false, true] {
         let mut nothing_sent = running.connect(&Client { http1, ..Client::default() }).await;
         hung_up(&mut nothing_sent).await;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
+    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedCipherSuite,
+    SupportedProtocolVersion,
     client::danger::HandshakeSignatureValid,
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
@@ -69,11 +70,41 @@ impl ResolvesServerCert for ServingCertificate {
     }
 }
 
-/// TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1, with whatever `certificate` holds when a connection comes.
-pub fn server_config(certificate: Arc<ServingCertificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+/// What of TLS is offered. All that the library has is fit for use; this is for those whose rules ask for less.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsPolicy {
+    /// TLS 1.3 alone.
+    pub tls13_only: bool,
+    /// The cipher suites of TLS 1.2, by their IANA names; none means all. Those of TLS 1.3 are not for choosing, as in Go.
+    pub cipher_suites: Vec<String>,
+}
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsPolicyError {
+    /// A name that means nothing here.
+    #[error("there is no cipher suite {name}; choose among {}", known.join(", "))]
+    UnknownSuite {
+        /// As it was written.
+        name: String,
+        /// Those that there are.
+        known: Vec<&'static str>,
+    },
+    /// The library refuses what is left.
+    #[error("TLS can't be set up so")]
+    Tls(#[from] rustls::Error),
+}
+
+/// TLS 1.2 and 1.3 as far as `policy` has them, HTTP/2 before HTTP/1.1, with whatever `certificate` holds when a connection
+/// comes.
+pub fn server_config(
+    certificate: Arc<ServingCertificate>,
+    policy: &TlsPolicy,
+) -> Result<Arc<ServerConfig>, TlsPolicyError> {
+    let provider = Arc::new(provider(&policy.cipher_suites)?);
+    let versions = if policy.tls13_only { TLS13_ONLY } else { rustls::DEFAULT_VERSIONS };
     let mut config = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?
+        .with_protocol_versions(versions)?
         .with_client_cert_verifier(Arc::new(SignatureOnly { provider }))
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -81,6 +112,28 @@ pub fn server_config(certificate: Arc<ServingCertificate>) -> Result<Arc<ServerC
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
+}
+
+const TLS13_ONLY: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+fn provider(chosen: &[String]) -> Result<CryptoProvider, TlsPolicyError> {
+    let mut provider = aws_lc_rs::default_provider();
+    let known: Vec<&str> = provider.cipher_suites.iter().filter_map(iana_name).collect();
+    if let Some(name) = chosen.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(TlsPolicyError::UnknownSuite { name: name.clone(), known });
+    }
+    if !chosen.is_empty() {
+        let stays = |suite: &SupportedCipherSuite| {
+            iana_name(suite).is_none_or(|name| chosen.iter().any(|chosen| chosen == name))
+        };
+        provider.cipher_suites.retain(stays);
+    }
+    Ok(provider)
+}
+
+/// The name of a suite of TLS 1.2.
+fn iana_name(suite: &SupportedCipherSuite) -> Option<&'static str> {
+    suite.tls13().is_none().then(|| suite.suite().as_str()).flatten()
 }
 
 /// Asks for a client certificate and checks nothing but that the client holds its key.
@@ -153,5 +206,25 @@ mod tests {
             assert!(certificate.replace(chain.as_bytes(), key.as_bytes()).is_err(), "{chain} {key}");
         }
         assert_eq!(certificate.leaf(), served);
+    }
+
+    #[test]
+    fn a_policy_leaves_what_it_names() {
+        let suite = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384";
+        let names = |chosen: &[&str]| {
+            let chosen: Vec<String> = chosen.iter().map(|name| (*name).to_owned()).collect();
+            provider(&chosen).map(|provider| provider.cipher_suites.iter().filter_map(iana_name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&[suite]).unwrap(), [suite]);
+        assert!(names(&[]).unwrap().len() > 1);
+        assert_eq!(
+            provider(&[suite.to_owned()]).unwrap().cipher_suites.len() - 1,
+            3,
+            "those of TLS 1.3 stay, as in Go"
+        );
+        for unknown in ["TLS_RSA_WITH_RC4_128_SHA", "TLS_AES_128_GCM_SHA256", ""] {
+            let error = names(&[suite, unknown]).unwrap_err().to_string();
+            assert!(error.contains(suite), "{error}");
+        }
     }
 }

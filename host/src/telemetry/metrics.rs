@@ -46,6 +46,13 @@ pub struct LoadLabels {
     pub outcome: &'static str,
 }
 
+/// Of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CertificateLabels {
+    /// `serving`, `client-ca` or `front-proxy-ca`.
+    pub certificate: &'static str,
+}
+
 /// Every metric of the process.
 pub struct Metrics {
     registry: Registry,
@@ -63,6 +70,8 @@ pub struct Metrics {
     pub generation: Family<PluginLabels, Gauge>,
     /// 1 while the newest version of a plugin is not the one that serves.
     pub rejected: Family<PluginLabels, Gauge>,
+    /// When certificates end, in Unix seconds.
+    pub certificate_ends: Family<CertificateLabels, Gauge>,
 }
 
 impl Default for Metrics {
@@ -89,7 +98,10 @@ impl Default for Metrics {
         );
         let help = "1 while the newest version of the plugin is not the one that serves";
         registry.register("plugin_rejected", help, rejected.clone());
-        Self { registry, requests, request_seconds, calls, call_seconds, loads, generation, rejected }
+        let certificate_ends = Family::default();
+        let help = "When the certificate ends, or the last of a bundle, in seconds since 1970";
+        registry.register_with_unit("certificate_expiration_timestamp", help, Unit::Seconds, certificate_ends.clone());
+        Self { registry, requests, request_seconds, calls, call_seconds, loads, generation, rejected, certificate_ends }
     }
 }
 

@@ -3,7 +3,7 @@
 mod metrics;
 mod readiness;
 
-pub use metrics::{CallLabels, LoadLabels, Metrics, PluginLabels, RequestLabels};
+pub use metrics::{CallLabels, CertificateLabels, LoadLabels, Metrics, PluginLabels, RequestLabels};
 pub use readiness::{Latch, Readiness};
 
 /// How log lines look.

@@ -222,7 +222,7 @@ fn queries_are_read_from_the_path_and_both_selectors() {
     };
     let path = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods";
     let selected = query(&format!(
-        "{path}/%2A/pps?labelSelector=app+in+%28a%2Cb%29&labelSelector=x&metricLabelSelector=verb%3DGET&limit=1"
+        "{path}/%2A/pps?labelSelector=app+in+%28a%2Cb%29&labelSelector=x&metricLabelSelector=verb%3DGET&limit=5"
     ))
     .unwrap();
     assert_eq!(selected.namespace.as_deref(), Some("default"));
