@@ -23,8 +23,7 @@ pub(crate) fn programs() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The Go module of the tests.
-pub(crate) fn module() -> PathBuf {
+fn module() -> PathBuf {
     shell::root().join("e2e/go")
 }
 
@@ -33,16 +32,11 @@ pub(crate) fn module() -> PathBuf {
 /// The flags are the same for all, so that what modules have in common is compiled once.
 pub(crate) fn build(module: &Path, folder: &Path, linker_flags: &str, packages: &[String]) -> Result<()> {
     let began = Instant::now();
-    let mut child = Command::new("go")
+    let mut child = go(module)
         .args(["build", "-v", "-trimpath", "-ldflags"])
         .arg(format!("-s -w {linker_flags}"))
         .args([OsString::from("-o"), folder.join("").into_os_string()])
         .args(packages)
-        .current_dir(module)
-        // An older Go fetches the toolchain that go.mod asks for, through the module proxy.
-        .env("GOTOOLCHAIN", "auto")
-        .env("GOFLAGS", "-mod=readonly -buildvcs=false")
-        .env("CGO_ENABLED", "0")
         .stderr(Stdio::piped())
         .spawn()
         .context(
@@ -55,6 +49,25 @@ pub(crate) fn build(module: &Path, folder: &Path, linker_flags: &str, packages: 
     ensure!(status.success(), "`go build` in {} failed with {status}; its words are above", module.display());
     println!("built in {} s", began.elapsed().as_secs());
     Ok(())
+}
+
+/// The names of the programs below a folder of the tests' module.
+pub(crate) fn programs_below(folder: &str) -> Result<Vec<String>> {
+    let mut list = go(&module());
+    list.args(["list", "-f", r#"{{if eq .Name "main"}}{{.ImportPath}}{{end}}"#, &format!("./{folder}/...")]);
+    let paths = shell::capture(&mut list)?;
+    Ok(paths.lines().filter_map(|path| path.rsplit('/').next()).map(ToOwned::to_owned).collect())
+}
+
+fn go(module: &Path) -> Command {
+    let mut command = Command::new("go");
+    command
+        .current_dir(module)
+        // An older Go fetches the toolchain that go.mod asks for, through the module proxy.
+        .env("GOTOOLCHAIN", "auto")
+        .env("GOFLAGS", "-mod=readonly -buildvcs=false")
+        .env("CGO_ENABLED", "0");
+    command
 }
 
 /// `go build -v` names each package that it compiles: some 1,500. A line now and then is enough; all else is shown.

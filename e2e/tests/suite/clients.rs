@@ -1,5 +1,4 @@
-//! The clients that real consumers are built from: those of k8s.io/metrics in Go, through kube-apiserver, in JSON, in protobuf and
-//! in what they prefer when nobody tells them.
+//! The clients that real consumers are built from: those of k8s.io/metrics in Go, through kube-apiserver, in JSON and in protobuf.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +10,8 @@ use e2e::{
 
 use crate::world::{CUSTOM, EXTERNAL, World, ensure_words};
 
-const JSON: &str = "application/json";
-const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
-
-/// What the clients are told to prefer, and what they are answered in.
-const FORMS: [(&str, &str); 3] = [(JSON, JSON), (PROTOBUF, PROTOBUF), ("", PROTOBUF)];
+/// What the clients are told to prefer, and are answered in.
+const FORMS: [&str; 2] = ["application/json", "application/vnd.kubernetes.protobuf"];
 
 /// The HPA controller's own client, which finds the version by discovery, and those of both versions.
 const CUSTOM_CLIENTS: [(&str, &str); 3] =
@@ -44,7 +40,7 @@ pub(crate) async fn custom_metrics_are_read_in_both_versions(world: &mut World) 
                 item("Pod", "clients", "two", "clients_requests", "10"),
             ],
             vec![],
-            vec![item("Deployment", "clients", "web", "clients_rps", "1536Mi")],
+            vec![item("Deployment", "clients", "web", "clients_rps", "1k")],
             vec![item("Node", "", "clients-node", "clients_load", "3")],
             vec![item("Namespace", "", "clients", "clients_orders", "100n")],
         ];
@@ -111,8 +107,8 @@ pub(crate) async fn failures_are_told_apart(world: &mut World) -> Result<()> {
     }
     let powerless = world.control_plane.user("clients-powerless", &[])?;
     let questions = [custom, Question { metric: "clients_depth", ..external }];
-    for (prefers, _) in FORMS {
-        for answer in consumers::ask(&powerless.kubeconfig, prefers, &questions).await? {
+    for form in FORMS {
+        for answer in consumers::ask(&powerless.kubeconfig, form, &questions).await? {
             ensure_failure(&answer, "Forbidden", 403, &["clients-powerless", "is forbidden"])?;
         }
     }
@@ -142,7 +138,7 @@ async fn stage(world: &World) -> Result<()> {
         r#"services/front/clients_rate{verb="PUT"} 1"#,
         "pods/one/clients_requests 10",
         "pods/two/clients_requests 10",
-        "deployments.apps/web/clients_rps 1536Mi",
+        "deployments.apps/web/clients_rps 1000",
         "nodes/clients-node/clients_load 3",
         "namespaces/clients/clients_orders 100n",
     ];
@@ -162,11 +158,11 @@ async fn clear(world: &World) -> Result<()> {
 async fn in_each_form(world: &World, questions: &[Question<'_>], status: u16) -> Result<Vec<Vec<Answer>>> {
     let kubeconfig = world.control_plane.admin()?.kubeconfig;
     let mut all = Vec::new();
-    for (prefers, answered) in FORMS {
-        let answers = consumers::ask(&kubeconfig, prefers, questions).await?;
+    for form in FORMS {
+        let answers = consumers::ask(&kubeconfig, form, questions).await?;
         for answer in &answers {
             let wire = only(&answer.wire)?;
-            ensure!(wire.status == status && wire.content_type == answered, "{wire:?} is not {status} in {answered}");
+            ensure!(wire.status == status && wire.content_type == form, "{wire:?} is not {status} in {form}");
         }
         all.push(answers);
     }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
-    eventually::throughout,
+    eventually::{eventually, throughout},
     plugins::{self, Plugin, component},
     requests::Answer,
 };
 use serde_json::{Value, json};
 
-use crate::world::{CUSTOM, CUSTOM_OLD, EXTERNAL, World, text};
+use crate::world::{CUSTOM, CUSTOM_OLD, EXTERNAL, PATIENCE, World, text};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -54,7 +54,7 @@ pub(crate) async fn no_failure_asks_the_client_to_wait(world: &mut World) -> Res
         (format!("{EXTERNAL}/namespaces/default/nobody_has_it"), 404),
         (format!("{EXTERNAL}/namespaces/default/conformance_depth?watch=true"), 405),
         (format!("{EXTERNAL}/namespaces/default/conformance_depth?labelSelector=%3D"), 400),
-        (format!("{CUSTOM}/namespaces/default/pods/nobody/conformance_rate"), 404),
+        (format!("{CUSTOM}/namespaces/default/pods/nobody/nobody_has_it"), 404),
     ];
     for (path, code) in &paths {
         for answer in world.get_everywhere(path).await? {
@@ -64,7 +64,13 @@ pub(crate) async fn no_failure_asks_the_client_to_wait(world: &mut World) -> Res
         }
     }
     // A backend that stays down is no reason to change the words: they are in the autoscaler's condition, and each change is an event.
-    let words = world.get(&dead).await?.text();
+    let words = eventually("it has loaded and fails alike everywhere", PATIENCE, async || {
+        let answers = world.get_everywhere(&dead).await?;
+        let words = answers.first().map(Answer::text).unwrap_or_default();
+        ensure!(words.contains("refused") && answers.iter().all(|answer| answer.text() == words), "{words}");
+        Ok(words)
+    })
+    .await?;
     throughout("the message is the same", Duration::from_secs(2), async || {
         for answer in world.get_everywhere(&dead).await? {
             ensure!(answer.text() == words, "{} and {words}", answer.text());
@@ -82,8 +88,13 @@ pub(crate) async fn the_aggregated_list_is_whole_and_conditional(world: &mut Wor
         let headers = [("Accept", AGGREGATED), ("If-None-Match", etag)];
         replica.get_with("/apis", &headers).await
     };
-    let (one, other) = (ask(first, "").await?, ask(second, "").await?);
-    ensure!(one.status == 200 && one.bytes() == other.bytes(), "{} and {}", one.text(), other.text());
+    // What the case before withdrew is withdrawn by each replica in its own time.
+    let (one, other) = eventually("the replicas tell the same", PATIENCE, async || {
+        let (one, other) = (ask(first, "").await?, ask(second, "").await?);
+        ensure!(one.status == 200 && one.bytes() == other.bytes(), "{} and {}", one.text(), other.text());
+        Ok((one, other))
+    })
+    .await?;
     let etag = one.headers.get("etag").context("it has an ETag")?.to_str()?.to_owned();
     ensure!(other.headers.get("etag").is_some_and(|other| *other == etag), "{:?}", other.headers);
     for replica in [first, second] {

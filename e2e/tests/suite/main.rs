@@ -18,16 +18,20 @@ mod conformance;
 mod controller;
 mod deploy;
 mod discovery;
+mod encodings;
 mod failures;
 mod figures;
 mod kinds;
 mod lifecycle;
+mod openapi;
 mod peer;
 mod preflight;
 mod refusals;
 mod refused_sources;
 mod reload;
+mod request_log;
 mod runner;
+mod trust;
 mod walkthrough;
 mod world;
 
@@ -90,6 +94,7 @@ fn installed() -> Vec<Case> {
         case!(discovery::a_raw_answer_is_proxied_and_not_redirected),
         case!(discovery::objects_are_addressed_in_each_form),
         case!(discovery::health_and_version_answer),
+        case!(encodings::answers_come_in_each_encoding),
         case!(peer::the_go_test_adapter_answers_alike),
         case!(clients::custom_metrics_are_read_in_both_versions),
         case!(clients::external_metrics_are_read),
@@ -107,6 +112,11 @@ fn installed() -> Vec<Case> {
         case!(access::a_bearer_token_is_reviewed),
         case!(access::a_client_certificate_of_the_cluster_is_a_user),
         case!(access::remote_headers_without_the_front_proxy_certificate_are_ignored),
+        case!(request_log::a_failed_request_has_a_line_with_its_audit_id),
+        case!(trust::rights_that_are_taken_away_end_within_seconds),
+        case!(trust::the_token_of_a_deleted_service_account_ends_within_seconds),
+        case!(trust::authorities_come_and_go_with_the_config_map),
+        case!(trust::while_the_api_server_is_away_who_is_known_is_served_and_nobody_else),
         case!(autoscaling::the_examples_scale_three_deployments_and_follow),
         case!(autoscaling::an_external_name_is_found_in_any_case),
         case!(autoscaling::a_metric_that_vanishes_stops_the_autoscaler_with_a_reason),
@@ -123,6 +133,9 @@ fn installed() -> Vec<Case> {
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
+        case!(encodings::kubectl_get_prints_an_external_metric),
+        case!(openapi::kubectl_explains_a_metric),
+        case!(openapi::the_aggregator_merges_the_documents),
         case!(figures::cpu_memory_and_start),
     ]
 }

@@ -1,18 +1,19 @@
 //! custom.metrics.k8s.io: values of objects, in the field names of both versions.
 
 use axum::response::Response;
-use http::{StatusCode, request::Parts};
+use http::request::Parts;
 
 use super::{
     Api,
     group::{CustomVersion, GroupVersion},
-    negotiate::Answer,
+    outcome::Outcome,
     parameters::Parameters,
     path::{CustomTarget, Objects},
+    shape::Shaped,
     status::{Asked, Status},
     wire::{DescribedObject, LabelSelector, List, MetricIdentifier, MetricValueV1Beta1, MetricValueV1Beta2},
 };
-use crate::model::{CustomQuery, CustomSample, FetchError, Kind, ObjectSelection, Reason};
+use crate::model::{CustomAnswer, CustomQuery, CustomSample, FetchError, Kind, ObjectSelection, Reason};
 
 /// Answers a GET on a custom metric.
 pub(super) async fn respond(
@@ -21,7 +22,7 @@ pub(super) async fn respond(
     parameters: &Parameters,
     head: &Parts,
 ) -> Result<Response, Status> {
-    let answer = Answer::negotiate(head)?;
+    let shaped = Shaped::negotiate_list(head)?;
     let query = target.query(parameters)?;
     let selector = LabelSelector::of(&query.series)?;
     let asked = Asked {
@@ -31,7 +32,8 @@ pub(super) async fn respond(
         series: &query.series,
     };
     let kind = kind(api, target, &query, &asked).await?;
-    let samples = api.provider.custom(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
+    let CustomAnswer { plugin, samples } =
+        api.provider.custom(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
     check(&query, &samples).map_err(|error| Status::of_fetch(&error, &asked))?;
 
     // Group, slash and version even where there is no group: "/v1" is what custom-metrics-apiserver answers for pods.
@@ -41,16 +43,17 @@ pub(super) async fn respond(
     let object = |name| DescribedObject { kind: &kind.kind, namespace, name, api_version: &api_version };
     let metric = MetricIdentifier { name: query.metric.name.as_str(), selector };
     let version = GroupVersion::Custom(target.version);
-    Ok(match target.version {
+    let response = match target.version {
         CustomVersion::V1Beta1 => {
             let items = samples.iter().map(|sample| MetricValueV1Beta1::new(sample, object(&sample.object), metric));
-            answer.write(StatusCode::OK, &List::new(version, items.collect()))
+            shaped.write_list(&List::new(version, items.collect()))
         }
         CustomVersion::V1Beta2 => {
             let items = samples.iter().map(|sample| MetricValueV1Beta2::new(sample, object(&sample.object), metric));
-            answer.write(StatusCode::OK, &List::new(version, items.collect()))
+            shaped.write_list(&List::new(version, items.collect()))
         }
-    })
+    };
+    Ok(Outcome::of_plugin(plugin).attach(response))
 }
 
 /// The kind of the target's objects, if they live where the path says. Scope is the API server's word, never a guest's: who may

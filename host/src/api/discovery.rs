@@ -119,7 +119,8 @@ fn custom_entries(catalog: &Catalog, kinds: &dyn Kinds) -> Vec<Entry> {
     shown(Group::Custom, known, CUSTOM_PLACEHOLDER)
 }
 
-fn external_entries(catalog: &Catalog) -> Vec<Entry> {
+/// External metrics, or their placeholder.
+pub(super) fn external_entries(catalog: &Catalog) -> Vec<Entry> {
     let listed =
         catalog.external.iter().map(|name| Entry { resource: name.to_string(), subresource: None, namespaced: true });
     shown(Group::External, listed, external::RESOURCE)

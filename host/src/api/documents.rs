@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     group::{Group, GroupVersion},
-    wire::ListMeta,
+    wire::{ListMeta, ObjectMeta},
 };
 
 /// Metrics are only ever read one by one: further verbs would make the cluster's garbage collector, quota and namespace
@@ -125,13 +125,8 @@ pub(super) struct ApiGroupDiscoveryList {
 
 #[derive(Serialize)]
 struct GroupDiscovery {
-    metadata: Name,
+    metadata: ObjectMeta<'static>,
     versions: Vec<VersionDiscovery>,
-}
-
-#[derive(Serialize)]
-struct Name {
-    name: &'static str,
 }
 
 #[derive(Serialize)]
@@ -177,7 +172,7 @@ pub(super) fn aggregated<'entries>(entries: impl Fn(GroupVersion) -> &'entries [
         freshness: "Current",
     };
     let group = |group: Group| GroupDiscovery {
-        metadata: Name { name: group.name() },
+        metadata: ObjectMeta { name: group.name(), ..ObjectMeta::default() },
         versions: group.versions().iter().map(version).collect(),
     };
     ApiGroupDiscoveryList {

@@ -1,14 +1,15 @@
 //! external.metrics.k8s.io: series of nothing in the cluster.
 
 use axum::response::Response;
-use http::{StatusCode, request::Parts};
+use http::request::Parts;
 
 use super::{
     Api,
     group::{Group, GroupVersion},
-    negotiate::Answer,
+    outcome::Outcome,
     parameters::Parameters,
     path::ExternalTarget,
+    shape::Shaped,
     status::{Asked, Status},
     wire::{ExternalMetricValue, List},
 };
@@ -24,7 +25,7 @@ pub(super) async fn respond(
     parameters: &Parameters,
     head: &Parts,
 ) -> Result<Response, Status> {
-    let answer = Answer::negotiate(head)?;
+    let shaped = Shaped::negotiate_list(head)?;
     let query = target.query(parameters)?;
     let asked = Asked {
         resource: format!("{RESOURCE}.{}", Group::External.name()),
@@ -34,5 +35,6 @@ pub(super) async fn respond(
     };
     let external = api.provider.external(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
     let item = |sample| ExternalMetricValue::new(external.metric.as_str(), sample);
-    Ok(answer.write(StatusCode::OK, &List::new(GroupVersion::External, external.samples.iter().map(item).collect())))
+    let list = List::new(GroupVersion::External, external.samples.iter().map(item).collect());
+    Ok(Outcome::of_plugin(external.plugin).attach(shaped.write_list(&list)))
 }

@@ -8,12 +8,16 @@ mod custom;
 mod discovery;
 mod documents;
 mod encoding;
+mod etag;
 mod external;
 mod group;
 mod negotiate;
+mod openapi;
+mod outcome;
 mod parameters;
 pub mod path;
 mod prepared;
+mod shape;
 mod status;
 mod wire;
 
@@ -23,6 +27,7 @@ use axum::response::Response;
 use http::{Method, request::Parts};
 
 pub use group::{CustomVersion, Group, GroupVersion};
+pub use outcome::Outcome;
 pub use parameters::{BadParameter, Parameters};
 pub use status::Status;
 
@@ -34,12 +39,13 @@ pub struct Api {
     provider: Arc<dyn Provider>,
     kinds: Arc<dyn Kinds>,
     documents: discovery::Documents,
+    openapi: openapi::OpenApi,
 }
 
 impl Api {
     /// An API over what `provider` answers, of objects whose kinds `kinds` knows.
     pub fn new(provider: Arc<dyn Provider>, kinds: Arc<dyn Kinds>) -> Self {
-        Self { provider, kinds, documents: discovery::Documents::default() }
+        Self { provider, kinds, documents: discovery::Documents::default(), openapi: openapi::OpenApi::new() }
     }
 
     /// Answers an authorized request. `target` is what was authorized; `head` tells the form of the answer alone. Paths of
@@ -48,8 +54,12 @@ impl Api {
         let parameters = &target.parameters;
         let outcome = match &target.form {
             Form::Other => Err(Status::not_found()),
+            Form::OpenApi(document) if matches!(target.method, Method::GET | Method::HEAD) => {
+                self.openapi.respond(document, &self.provider.catalog(), head)
+            }
             _ if target.method != Method::GET => Err(Status::method_not_allowed()),
             Form::External(_) if parameters.watch => Err(Status::watch_not_supported(Group::External)),
+            Form::OpenApi(_) => Err(Status::not_found()),
             Form::Discovery(document) => self.documents.respond(*document, &*self.provider, &*self.kinds, head),
             Form::Custom(custom) => custom::respond(self, custom, parameters, head).await,
             Form::External(external) => external::respond(self, external, parameters, head).await,

@@ -30,7 +30,7 @@ pub(super) struct NotAcceptable;
 
 impl Answer {
     /// What is said to a client that accepts nothing that can be written (`WriteRawJSON`).
-    pub(super) const UNASKED: Self = Self { encoding: Encoding::Json, pretty: true, gzip: false };
+    pub(super) const UNASKED: Self = Self { encoding: Encoding::JSON, pretty: true, gzip: false };
 
     /// The answer for an object that can't be turned into another kind (`DefaultEndpointRestrictions`).
     pub(super) fn negotiate(head: &Parts) -> Result<Self, NotAcceptable> {
@@ -73,7 +73,7 @@ pub(super) fn choose<T>(head: &Parts, allow: impl Fn(Encoding, &Parameters<'_>) 
     let text = accept::text(&head.headers);
     let answer = |encoding, pretty| Answer { encoding, pretty: pretty || for_a_person(head), gzip };
     if text.is_empty() {
-        let encoding = Encoding::default();
+        let encoding = Encoding::JSON;
         return Some((answer(encoding, false), allow(encoding, &Parameters::default())?));
     }
     let ranges = accept::ranges(&text);
@@ -81,7 +81,7 @@ pub(super) fn choose<T>(head: &Parts, allow: impl Fn(Encoding, &Parameters<'_>) 
         let parameters = &range.parameters;
         let mut encodings = Encoding::ALL.into_iter().filter(|encoding| range.holds(*encoding));
         encodings.find_map(|encoding| {
-            let streams = encoding != Encoding::Yaml && parameters.stream == "watch";
+            let streams = encoding != Encoding::YAML && parameters.stream == "watch";
             let allowed = if parameters.stream.is_empty() || streams { allow(encoding, parameters) } else { None };
             Some((answer(encoding, parameters.pretty), allowed?))
         })

@@ -38,8 +38,10 @@ pub enum Form {
     Custom(CustomTarget),
     /// A metric of nothing in the cluster.
     External(ExternalTarget),
-    /// A document that describes the API.
+    /// A document that lists what there is.
     Discovery(Discovery),
+    /// A document that describes the types.
+    OpenApi(OpenApi),
     /// Any path that is not of the metrics APIs, as `/healthz`: the application's.
     Other,
 }
@@ -97,6 +99,17 @@ pub enum Discovery {
     Resources(GroupVersion),
 }
 
+/// The documents of OpenAPI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenApi {
+    /// `/openapi/v2`: everything in one.
+    V2,
+    /// `/openapi/v3`: where the documents are.
+    V3Index,
+    /// `/openapi/v3/{key}`, as in `apis/custom.metrics.k8s.io/v1beta2`; not every key has a document.
+    V3(String),
+}
+
 /// Why a URL has no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -135,6 +148,9 @@ pub fn parse(method: &Method, uri: &Uri) -> Result<Target, PathError> {
             Some(group) => below_group(group, rest)?,
             None => Form::Other,
         },
+        ["openapi", "v2"] => Form::OpenApi(OpenApi::V2),
+        ["openapi", "v3"] => Form::OpenApi(OpenApi::V3Index),
+        ["openapi", "v3", key @ ..] => Form::OpenApi(OpenApi::V3(key.join("/"))),
         _ => Form::Other,
     };
     Ok(Target { method: method.clone(), form, parameters: Parameters::parse(uri.query().unwrap_or_default()), path })
@@ -155,7 +171,7 @@ impl Target {
                 label_selector: self.parameters.labels().ok().filter(|selector| !selector.is_everything()),
                 ..ResourceAttributes::default()
             },
-            Form::Discovery(_) | Form::Other => {
+            Form::Discovery(_) | Form::OpenApi(_) | Form::Other => {
                 return Attributes::NonResource { path: self.path.clone(), verb: self.method.as_str().to_lowercase() };
             }
         };

@@ -5,11 +5,11 @@ use std::sync::OnceLock;
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use sha2::{Digest, Sha512};
 
 use super::{
     content,
-    encoding::{Document, Encoding, Unwritable},
+    encoding::{Document, Encoding, Text, Unwritable},
+    etag::Etag,
     negotiate::{Answer, unwritable},
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Headers {
 
 struct Form {
     bytes: Bytes,
-    etag: HeaderValue,
+    etag: Etag,
 }
 
 impl<D: Document> Prepared<D> {
@@ -52,7 +52,7 @@ impl<D: Document> Prepared<D> {
             Ok(form) => form,
             Err(error) => return unwritable(&error),
         };
-        let mut response = if form.is_known(request) {
+        let mut response = if form.etag.is_known(request) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
@@ -63,7 +63,7 @@ impl<D: Document> Prepared<D> {
             content::response(StatusCode::OK, content_type, form.bytes.clone(), answer.gzip)
         };
         let response_headers = response.headers_mut();
-        response_headers.insert(header::ETAG, form.etag.clone());
+        response_headers.insert(header::ETAG, form.etag.header());
         response_headers.append(header::VARY, HeaderValue::from_static("Accept"));
         response_headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(headers.cache_control));
         response
@@ -71,9 +71,9 @@ impl<D: Document> Prepared<D> {
 
     fn form(&self, answer: Answer) -> Result<&Form, Unwritable> {
         let form = match (answer.encoding, answer.pretty) {
-            (Encoding::Json, false) => &self.compact,
-            (Encoding::Json, true) => &self.indented,
-            (Encoding::Yaml, _) => &self.yaml,
+            (Encoding::Text(Text::Json), false) => &self.compact,
+            (Encoding::Text(Text::Json), true) => &self.indented,
+            (Encoding::Text(Text::Yaml), _) => &self.yaml,
             (Encoding::Protobuf, _) => &self.protobuf,
         };
         if let Some(form) = form.get() {
@@ -85,18 +85,8 @@ impl<D: Document> Prepared<D> {
 }
 
 impl Form {
-    /// The tag is a digest like that of `pkg/endpoints/discovery/aggregated/etag.go` in k8s.io/apiserver, but of these bytes: other
-    /// forms are other representations (RFC 9110, 8.8.3).
+    /// The tag is of these bytes: other forms are other representations (RFC 9110, 8.8.3).
     fn of(bytes: Vec<u8>) -> Self {
-        let digest: String = Sha512::digest(&bytes).iter().map(|byte| format!("{byte:02X}")).collect();
-        let etag = HeaderValue::try_from(format!("\"{digest}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
-        Self { bytes: bytes.into(), etag }
-    }
-
-    /// Whether the client has these bytes already (`If-None-Match`, RFC 9110, 13.1.2).
-    fn is_known(&self, request: &HeaderMap) -> bool {
-        let lines = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        let mut tags = lines.flat_map(|line| line.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-        tags.any(|tag| tag == "*" || tag.as_bytes() == self.etag.as_bytes())
+        Self { etag: Etag::of(&bytes), bytes: bytes.into() }
     }
 }

@@ -13,8 +13,10 @@ use wire::{Cause, Details, Wire};
 use super::{
     group::Group,
     negotiate::{Answer, NotAcceptable},
+    outcome::Outcome,
     parameters::BadParameter,
     path::PathError,
+    shape::NoShape,
     wire::{ListMeta, NotRepresentable},
 };
 use crate::model::{Attributes, AuthError, FetchError, Reason, ResourceAttributes, Selector, User};
@@ -29,6 +31,8 @@ pub struct Status {
     reason: &'static str,
     message: String,
     details: Option<Box<Details>>,
+    /// For the log alone.
+    outcome: Box<Outcome>,
 }
 
 /// What was asked for, for the texts of `NewMetricNotFoundError` and its two companions.
@@ -52,7 +56,12 @@ impl Status {
     /// The answer to a URL that has no target.
     pub fn of_path(error: &PathError) -> Self {
         match error {
-            PathError::NotFound | PathError::Segment(_) | PathError::Reserved(_) => {
+            // `NewGenericServerResponse`, with its empty details.
+            PathError::NotFound => {
+                let status = Self::new(StatusCode::NOT_FOUND, "NotFound", error.to_string());
+                Self { details: Some(Box::default()), ..status }
+            }
+            PathError::Segment(_) | PathError::Reserved(_) => {
                 Self::new(StatusCode::NOT_FOUND, "NotFound", error.to_string())
             }
             PathError::Invalid | PathError::Namespace(_) => Self::bad_request(error.to_string()),
@@ -62,8 +71,10 @@ impl Status {
     /// The answer to who can't be told apart from an impostor. The cause is for the log alone.
     pub fn of_authentication(error: &AuthError) -> Self {
         match error {
-            AuthError::Unauthenticated(_) => {
-                Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned())
+            AuthError::Unauthenticated(cause) => {
+                let mut status = Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned());
+                status.outcome.message = Some(one_line(cause));
+                status
             }
             AuthError::Forbidden { reason } => {
                 Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {}", one_line(reason)))
@@ -94,7 +105,7 @@ impl Status {
     /// The answer to a failed lookup.
     pub(super) fn of_fetch(error: &FetchError, asked: &Asked<'_>) -> Self {
         let message = || one_line(&error.to_string());
-        match error.reason {
+        let mut status = match error.reason {
             Reason::MetricNotFound => Self::not_found_by(error, asked.metric_not_found()),
             Reason::ObjectNotFound => Self::not_found_by(error, asked.object_not_found()),
             Reason::BadRequest => Self::bad_request(message()),
@@ -106,7 +117,10 @@ impl Status {
             }
             Reason::Timeout => Self::timed_out(&message()),
             Reason::Internal => Self::internal(&message()),
-        }
+        };
+        *status.outcome =
+            Outcome { plugin: error.plugin.clone(), reason: Some(error.reason.as_str()), message: Some(message()) };
+        status
     }
 
     /// Nothing serves the metric.
@@ -184,7 +198,8 @@ impl Status {
     }
 
     fn new(code: StatusCode, reason: &'static str, message: String) -> Self {
-        Self { code, reason, message: bounded(message), details: None }
+        let outcome = Outcome { reason: Some(reason), ..Outcome::default() };
+        Self { code, reason, message: bounded(message), details: None, outcome: Box::new(outcome) }
     }
 
     /// The HTTP code.
@@ -212,11 +227,13 @@ impl Status {
             // RFC 9110, 15.5.6: such an answer must name the methods that are allowed.
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         }
-        response
+        let mut outcome = Outcome::clone(&self.outcome);
+        outcome.message.get_or_insert_with(|| self.message.clone());
+        outcome.attach(response)
     }
 
     fn wire(&self) -> Wire<'_> {
-        let Self { code, reason, message, details } = self;
+        let Self { code, reason, message, details, outcome: _ } = self;
         Wire {
             kind: "Status",
             api_version: "v1",
@@ -252,6 +269,15 @@ impl From<BadParameter> for Status {
 impl From<NotRepresentable> for Status {
     fn from(error: NotRepresentable) -> Self {
         Self::bad_request(error.to_string())
+    }
+}
+
+impl From<NoShape> for Status {
+    fn from(error: NoShape) -> Self {
+        match error {
+            NoShape::NotAcceptable(error) => error.into(),
+            NoShape::IncludeObject(_) => Self::bad_request(error.to_string()),
+        }
     }
 }
 

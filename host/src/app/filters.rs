@@ -11,6 +11,8 @@ use axum::{
 };
 use futures::FutureExt as _;
 
+use crate::api::Outcome;
+
 /// The output of `answering`, or `None` if it panicked: one failed request, and no more. What a request shares with others is
 /// behind locks that survive a panic, so that nothing half-changed is seen.
 pub(super) async fn survive<T>(answering: impl Future<Output = T>) -> Option<T> {
@@ -20,18 +22,17 @@ pub(super) async fn survive<T>(answering: impl Future<Output = T>) -> Option<T> 
 /// `wrap.go`: the panic's own message and place are in the log.
 pub(super) fn panicked() -> Response {
     let text = "This request caused apiserver to panic. Look in the logs for details.\n";
-    plain(StatusCode::INTERNAL_SERVER_ERROR, text)
+    plain(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", text)
 }
 
 /// `maxinflight.go`.
 pub(super) fn too_many() -> Response {
-    plain(StatusCode::TOO_MANY_REQUESTS, "Too many requests, please try again later.\n")
+    plain(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "Too many requests, please try again later.\n")
 }
 
 /// As `http.Error` of Go writes it.
-fn plain(code: StatusCode, text: &'static str) -> Response {
-    (code, [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response()
+fn plain(code: StatusCode, reason: &'static str, text: &'static str) -> Response {
+    let mut response = (code, [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response();
+    response.extensions_mut().insert(Outcome { reason: Some(reason), ..Outcome::default() });
+    response
 }
-
-#[cfg(test)]
-mod tests;

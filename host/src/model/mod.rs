@@ -19,7 +19,8 @@ pub use error::{AuthError, FetchError, Reason};
 pub use metric::{CustomMetric, GroupResource, InvalidMetricName, MetricName, UnixMillis};
 pub use plugin::{Generation, PluginId};
 pub use provider::{
-    Catalog, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample, ObjectSelection, Provider,
+    Catalog, CustomAnswer, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample, ObjectSelection,
+    Provider,
 };
 pub use quantity::{InvalidQuantity, Quantity, QuantityFormat};
 pub use quote::Quoted;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{CustomMetric, FetchError, MetricName, Quantity, Selector, UnixMillis};
+use super::{CustomMetric, FetchError, MetricName, PluginId, Quantity, Selector, UnixMillis};
 
 /// Answers metrics.
 #[async_trait]
@@ -14,7 +14,7 @@ pub trait Provider: Send + Sync + 'static {
     fn catalog(&self) -> Arc<Catalog>;
 
     /// A custom metric of one object (then exactly one sample) or of the objects that a selector selects.
-    async fn custom(&self, query: &CustomQuery) -> Result<Vec<CustomSample>, FetchError>;
+    async fn custom(&self, query: &CustomQuery) -> Result<CustomAnswer, FetchError>;
 
     /// Every series of an external metric that the query's selector selects.
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError>;
@@ -51,6 +51,15 @@ pub enum ObjectSelection {
     Selected(Selector),
 }
 
+/// The values of a custom metric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomAnswer {
+    /// Whose answer it is.
+    pub plugin: PluginId,
+    /// A value for each object.
+    pub samples: Vec<CustomSample>,
+}
+
 /// One object's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomSample {
@@ -78,6 +87,8 @@ pub struct ExternalQuery {
 /// The series of an external metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalAnswer {
+    /// Whose answer it is.
+    pub plugin: PluginId,
     /// The metric's name as its plugin listed it, or as the client sent it.
     pub metric: MetricName,
     /// Its series.

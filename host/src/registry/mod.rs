@@ -18,7 +18,7 @@ pub use overview::{Claimed, Conflict};
 pub use snapshot::Snapshot;
 
 use crate::model::{
-    Catalog, Claims, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed, PluginId, Provider,
+    Catalog, Claims, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, Listed, PluginId, Provider,
     Reason,
 };
 
@@ -96,7 +96,7 @@ impl Provider for Reader {
         self.current.load().catalog()
     }
 
-    async fn custom(&self, query: &CustomQuery) -> Result<Vec<CustomSample>, FetchError> {
+    async fn custom(&self, query: &CustomQuery) -> Result<CustomAnswer, FetchError> {
         let owner = self.current.load().custom_owner(query);
         let owner = owner.ok_or_else(|| unknown(format!("no plugin serves {}", query.metric)))?;
         owner.provider()?.custom(query).await.map_err(|error| error.of(owner.id()))

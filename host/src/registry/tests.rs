@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    CustomMetric, CustomPattern, ExternalSample, GroupResource, MetricName, ObjectSelection, Pattern, Quantity,
-    Selector, UnixMillis,
+    CustomMetric, CustomPattern, CustomSample, ExternalSample, GroupResource, MetricName, ObjectSelection, Pattern,
+    Quantity, Selector, UnixMillis,
 };
 
 /// Answers with its own name as the object or label, and with its version as the value.
@@ -18,25 +18,32 @@ struct Fake {
     version: i64,
 }
 
+impl Fake {
+    fn id(&self) -> PluginId {
+        PluginId { namespace: String::new(), name: self.name.clone() }
+    }
+}
+
 #[async_trait]
 impl Provider for Fake {
     fn catalog(&self) -> Arc<Catalog> {
         Arc::default()
     }
 
-    async fn custom(&self, _: &CustomQuery) -> Result<Vec<CustomSample>, FetchError> {
+    async fn custom(&self, _: &CustomQuery) -> Result<CustomAnswer, FetchError> {
         if self.name == "failing" {
             return Err(FetchError::new(Reason::MetricNotFound, "not here"));
         }
         let value = Quantity::integer(self.version);
-        Ok(vec![CustomSample { object: self.name.clone(), value, timestamp: UnixMillis(0), window: None }])
+        let sample = CustomSample { object: self.name.clone(), value, timestamp: UnixMillis(0), window: None };
+        Ok(CustomAnswer { plugin: self.id(), samples: vec![sample] })
     }
 
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError> {
         let labels = vec![("plugin".to_owned(), self.name.clone())];
         let value = Quantity::integer(self.version);
         let sample = ExternalSample { labels, value, timestamp: UnixMillis(0), window: None };
-        Ok(ExternalAnswer { metric: query.metric.clone(), samples: vec![sample] })
+        Ok(ExternalAnswer { plugin: self.id(), metric: query.metric.clone(), samples: vec![sample] })
     }
 }
 
@@ -115,7 +122,7 @@ fn external(reader: &Reader, namespace: &str, metric: &str) -> String {
 
 fn custom(reader: &Reader, namespace: Option<&str>, metric: &str) -> String {
     match block_on(reader.custom(&custom_query(namespace, metric, "shop"))) {
-        Ok(samples) => samples[0].object.clone(),
+        Ok(answer) => answer.samples[0].object.clone(),
         Err(error) => format!("{:?}", error.reason),
     }
 }

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     egress,
     model::{
-        Catalog, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed, ObjectSelection,
-        PluginId, Provider, Reason,
+        Catalog, CustomAnswer, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed,
+        ObjectSelection, PluginId, Provider, Reason,
     },
     telemetry::{CallLabels, Metrics, PluginLabels},
 };
@@ -216,7 +216,7 @@ impl Provider for Plugin {
         Arc::default()
     }
 
-    async fn custom(&self, query: &CustomQuery) -> Result<Vec<CustomSample>, FetchError> {
+    async fn custom(&self, query: &CustomQuery) -> Result<CustomAnswer, FetchError> {
         if !self.exports.custom {
             return Err(FetchError::new(Reason::MetricNotFound, "the plugin has no custom metrics").of(self.id()));
         }
@@ -225,7 +225,7 @@ impl Provider for Plugin {
             _ => return Err(mismatch().of(self.id())),
         };
         check_objects(&samples, &query.objects).map_err(|fault| FetchError::from(fault).of(self.id()))?;
-        Ok(samples)
+        Ok(CustomAnswer { plugin: self.id().clone(), samples })
     }
 
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError> {
@@ -235,7 +235,7 @@ impl Provider for Plugin {
         match self.ask(Question::External(query.clone())).await? {
             Answer::External(outcome) => {
                 let samples = self.bounded(outcome.map_err(|error| error.of(self.id()))?)?;
-                Ok(ExternalAnswer { metric: query.metric.clone(), samples })
+                Ok(ExternalAnswer { plugin: self.id().clone(), metric: query.metric.clone(), samples })
             }
             _ => Err(mismatch().of(self.id())),
         }

@@ -5,7 +5,7 @@ mod activity;
 mod places;
 pub mod tls;
 
-use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
@@ -218,22 +218,23 @@ where
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
+        let peer = stream.peer_addr().ok();
         let stream = match timeout(self.limits.handshake, self.tls.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => return tracing::debug!("TLS handshake took too long"),
         };
-        let connection = Arc::new(Connection::of(peer_certificates(&stream)));
+        let connection = Arc::new(Connection::of(peer, peer_certificates(&stream)));
         let activity = Arc::new(Activity::new(connection.clone()));
         let answer = service_fn(|mut request: Request<Incoming>| {
             request.extensions_mut().insert(connection.clone());
             let (activity, service) = (activity.clone(), self.service.clone());
             async move {
-                // The connection is about to end; a client that notices asks again on another.
-                let Some(under_way) = Activity::enter(&activity, request.version()) else { return pending().await };
-                let answer = service.oneshot(request).await;
+                // The connection is about to end. Clients know this answer as "not begun", and ask again on another.
+                let under_way = Activity::enter(&activity, request.version()).ok_or(h2::Reason::REFUSED_STREAM)?;
+                let Ok(answer) = service.oneshot(request).await;
                 drop(under_way);
-                answer
+                Ok::<_, h2::Error>(answer)
             }
         });
         let mut http = std::pin::pin!(self.http.serve_connection(TokioIo::new(stream), answer));

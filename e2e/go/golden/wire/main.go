@@ -106,7 +106,8 @@ func objects() []named {
 		named{"group", v1, ptr(group())},
 		named{"groups", v1, &metav1.APIGroupList{Groups: []metav1.APIGroup{group()}}},
 		named{"aggregated", apidiscovery.SchemeGroupVersion, aggregated()},
-		named{"table", metav1.SchemeGroupVersion, table()},
+		named{"table: metadata", metav1.SchemeGroupVersion, table(&partial().Items[0], "p", "10500m")},
+		named{"table: none", metav1.SchemeGroupVersion, table(nil, "n1", "42")},
 		named{"partial metadata", metav1.SchemeGroupVersion, partial()},
 	)
 	return all
@@ -201,7 +202,8 @@ func statuses() []metav1.Status {
 		failure(500, metav1.StatusReasonInternalError, "Internal error occurred: plugin shop/queue: it broke",
 			&metav1.StatusDetails{Causes: []metav1.StatusCause{{Message: "plugin shop/queue: it broke"}}}),
 		failure(503, metav1.StatusReasonServiceUnavailable, "plugin shop/queue: it broke", nil),
-		failure(504, metav1.StatusReasonTimeout, "Timeout: plugin shop/queue: it broke", nil),
+		// As NewTimeoutError makes it.
+		failure(504, metav1.StatusReasonTimeout, "Timeout: plugin shop/queue: it broke", &metav1.StatusDetails{}),
 	}
 }
 
@@ -249,15 +251,12 @@ func partial() *metav1.PartialObjectMetadataList {
 	}}
 }
 
-func table() *metav1.Table {
-	row := func(object runtime.Object, cells ...any) metav1.TableRow {
-		return metav1.TableRow{Cells: cells, Object: runtime.RawExtension{Object: object}}
-	}
+func table(object runtime.Object, cells ...any) *metav1.Table {
 	return &metav1.Table{
 		ColumnDefinitions: []metav1.TableColumnDefinition{
 			{Name: "Name", Type: "string", Format: "name", Description: "who"},
-			{Name: "Value", Type: "string", Description: "how much", Priority: 1},
+			{Name: "Value", Type: "string", Description: "how much"},
 		},
-		Rows: []metav1.TableRow{row(&partial().Items[0], "p", "10500m"), row(nil, "n1", "42")},
+		Rows: []metav1.TableRow{{Cells: cells, Object: runtime.RawExtension{Object: object}}},
 	}
 }

@@ -24,7 +24,7 @@ use differences::{ALLOWED, Difference, PENDING};
 const LEAST: usize = 200;
 
 /// How much of each unexplained answer is shown.
-const SHOWN: usize = 60;
+const SHOWN: usize = 6000;
 
 /// What came of all questions.
 #[derive(Default)]

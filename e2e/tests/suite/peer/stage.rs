@@ -42,14 +42,12 @@ const MANY: usize = 300;
 pub(super) async fn set(world: &World) -> Result<TestAdapter> {
     world.create_namespace(NAMESPACE).await?;
     world.kubectl.apply(&objects().to_string()).await?;
-    let custom: Vec<String> = VALUES.iter().map(static_line).chain(["replicasets.apps/*/peer_many 1".into()]).collect();
+    let values = values();
+    let custom: Vec<String> = values.iter().map(static_line).collect();
     let custom: Vec<&str> = custom.iter().map(String::as_str).collect();
     world.apply_static("peer", &EXTERNAL_LINES, &custom).await?;
     let peer = TestAdapter::start(&world.control_plane).await?;
-    let many: Vec<String> =
-        (0..MANY).map(|n| format!("namespaces/peer/replicasets.apps/{}/peer_many", many(n))).collect();
-    let values = VALUES.into_iter().chain(many.iter().map(|path| (path.as_str(), "", "1")));
-    let writes = values.map(|(path, labels, quantity)| peer.write(path, labels, quantity));
+    let writes = values.iter().map(|(path, labels, quantity)| peer.write(path, labels, quantity));
     stream::iter(writes).buffer_unordered(16).try_collect::<Vec<()>>().await?;
     world.expect_values(&format!("{EXTERNAL}/namespaces/{NAMESPACE}/my-external-metric"), &["42", "43"]).await?;
     world.expect_values(&format!("{CUSTOM}/namespaces/{NAMESPACE}/pods/*/peer_packets"), &["10", "2500m"]).await?;
@@ -64,8 +62,15 @@ pub(super) async fn clear(world: &World) -> Result<()> {
     Ok(())
 }
 
+fn values() -> Vec<(String, &'static str, &'static str)> {
+    let few = VALUES.map(|(path, labels, quantity)| (path.to_owned(), labels, quantity));
+    let many =
+        (0..MANY).map(|number| (format!("namespaces/peer/replicasets.apps/{}/peer_many", many(number)), "", "1"));
+    few.into_iter().chain(many).collect()
+}
+
 /// `namespaces/peer/pods/a/rate` is `pods/a/rate` of the plugin, for every namespace.
-fn static_line((path, labels, quantity): &(&str, &str, &str)) -> String {
+fn static_line((path, labels, quantity): &(String, &str, &str)) -> String {
     let pairs: Vec<String> = labels
         .split(',')
         .filter_map(|label| label.split_once('='))
@@ -77,7 +82,7 @@ fn static_line((path, labels, quantity): &(&str, &str, &str)) -> String {
             Some(metric) => format!("namespaces/{NAMESPACE}/{metric}"),
             None => rest.to_owned(),
         },
-        None => (*path).to_owned(),
+        None => path.clone(),
     };
     format!("{path}{labels} {quantity}")
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::model::{
-    CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, GroupResource, Kind,
+    CustomAnswer, CustomMetric, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, GroupResource, Kind,
     MetricName, Reason,
 };
 
@@ -20,7 +20,7 @@ impl Provider for Cluster {
         Arc::clone(&self.catalog.lock().unwrap())
     }
 
-    async fn custom(&self, _: &CustomQuery) -> Result<Vec<CustomSample>, FetchError> {
+    async fn custom(&self, _: &CustomQuery) -> Result<CustomAnswer, FetchError> {
         Err(FetchError::new(Reason::MetricNotFound, ""))
     }
 

@@ -1,7 +1,7 @@
 //! Discovery's documents in protobuf.
 
 use super::{
-    ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResource, ApiResourceList, ApiVersion, GroupDiscovery, Name,
+    ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResource, ApiResourceList, ApiVersion, GroupDiscovery,
     ResourceDiscovery, ResponseKind, SubresourceDiscovery, VersionDiscovery,
 };
 use crate::api::encoding::{
@@ -87,18 +87,6 @@ impl Message for GroupDiscovery {
     fn write(&self, fields: &mut Fields<'_>) {
         fields.message(1, &self.metadata);
         fields.messages(2, &self.versions);
-    }
-}
-
-/// A `metav1.ObjectMeta` of which only the name is set.
-impl Message for Name {
-    fn write(&self, fields: &mut Fields<'_>) {
-        fields.string(1, self.name);
-        for unset in 2..=6 {
-            fields.string(unset, "");
-        }
-        fields.integer(7, 0); // generation
-        fields.string(8, ""); // creationTimestamp
     }
 }
 

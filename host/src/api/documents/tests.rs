@@ -20,7 +20,7 @@ fn discovery_is_written_as_in_go() {
     let mut golden = Golden::of("aggregated");
     let entries = [entry("pods", "qps", true)];
     let item = GroupDiscovery {
-        metadata: Name { name: Group::Custom.name() },
+        metadata: ObjectMeta { name: Group::Custom.name(), ..ObjectMeta::default() },
         versions: vec![VersionDiscovery {
             version: version.version(),
             resources: discovered(version, &entries),

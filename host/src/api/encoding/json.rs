@@ -36,6 +36,9 @@ struct Go<Layout>(Layout);
 
 impl<Layout: Formatter> Formatter for Go<Layout> {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        if !fragment.bytes().any(may_be_escaped) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut plain = fragment;
         while let Some((position, character)) = plain.char_indices().find(|(_, character)| is_escaped(*character)) {
             let (before, rest) = plain.split_at(position);
@@ -84,6 +87,11 @@ impl<Layout: Formatter> Formatter for Go<Layout> {
 
 fn is_escaped(character: char) -> bool {
     matches!(character, '<' | '>' | '&' | '\u{2028}' | '\u{2029}')
+}
+
+/// Hardly any text has one of these bytes, the last of which begins both line separators.
+fn may_be_escaped(byte: u8) -> bool {
+    matches!(byte, b'<' | b'>' | b'&' | 0xE2)
 }
 
 #[cfg(test)]

@@ -24,24 +24,30 @@ pub(super) struct TypeMeta<'document> {
 }
 
 /// A media type that objects are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// The default.
-    #[default]
-    Json,
-    Yaml,
+    Text(Text),
     Protobuf,
 }
 
-impl Encoding {
-    /// Every encoding, in the order of Go's `newSerializersForScheme`: of those that a client accepts equally, the first is taken.
-    pub(super) const ALL: [Self; 3] = [Self::Json, Self::Yaml, Self::Protobuf];
+/// The encodings that need no more than `Serialize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Text {
+    Json,
+    Yaml,
+}
 
-    /// The media type; its type is always `application`.
+impl Encoding {
+    /// Every encoding, in the order of Go's `newSerializersForScheme`: of those that a client accepts equally, the first is taken,
+    /// and the first is the default.
+    pub(super) const ALL: [Self; 3] = [Self::JSON, Self::YAML, Self::Protobuf];
+    pub(super) const JSON: Self = Self::Text(Text::Json);
+    pub(super) const YAML: Self = Self::Text(Text::Yaml);
+
+    /// The media type.
     pub(super) fn media_type(self) -> &'static str {
         match self {
-            Self::Json => "application/json",
-            Self::Yaml => "application/yaml",
+            Self::Text(text) => text.media_type(),
             Self::Protobuf => "application/vnd.kubernetes.protobuf",
         }
     }
@@ -49,10 +55,27 @@ impl Encoding {
     /// `document` in this encoding; JSON is indented if a person reads it (`pretty`), the others are not changed by that.
     pub(super) fn write(self, document: &impl Document, pretty: bool) -> Result<Vec<u8>, Unwritable> {
         match self {
-            Self::Json if pretty => json::indented(document),
-            Self::Json => json::compact(document),
-            Self::Yaml => yaml::write(document),
+            Self::Text(text) => text.write(document, pretty),
             Self::Protobuf => Ok(protobuf::write(document)),
+        }
+    }
+}
+
+impl Text {
+    /// The media type.
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Yaml => "application/yaml",
+        }
+    }
+
+    /// `object` in this encoding; JSON is indented if a person reads it.
+    pub(super) fn write(self, object: &impl Serialize, pretty: bool) -> Result<Vec<u8>, Unwritable> {
+        match self {
+            Self::Json if pretty => json::indented(object),
+            Self::Json => json::compact(object),
+            Self::Yaml => yaml::write(object),
         }
     }
 }

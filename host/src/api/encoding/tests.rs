@@ -44,9 +44,9 @@ impl Golden {
     pub(in crate::api) fn compare_texts(&mut self, name: &str, object: &impl Serialize) -> Option<String> {
         let sample = self.0.remove(name).unwrap_or_else(|| panic!("Go wrote no {name}; there are {:?}", self.0.keys()));
         let text = |bytes: Result<Vec<u8>, Unwritable>| String::from_utf8(bytes.unwrap()).unwrap();
-        assert_eq!(text(json::compact(object)), sample.json, "{name}");
-        assert_eq!(text(json::indented(object)), sample.pretty, "{name}, indented");
-        compare_yaml(&text(yaml::write(object)), &sample.yaml, name);
+        assert_eq!(text(Text::Json.write(object, false)), sample.json, "{name}");
+        assert_eq!(text(Text::Json.write(object, true)), sample.pretty, "{name}, indented");
+        compare_yaml(&text(Text::Yaml.write(object, false)), &sample.yaml, name);
         sample.protobuf
     }
 

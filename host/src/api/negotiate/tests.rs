@@ -14,36 +14,38 @@ fn accept(value: &str) -> Parts {
 
 #[test]
 fn accepts_have_the_encodings_of_go() {
-    use Encoding::{Json, Protobuf, Yaml};
+    const JSON: Encoding = Encoding::JSON;
+    const YAML: Encoding = Encoding::YAML;
+    const PROTOBUF: Encoding = Encoding::Protobuf;
     for (value, expected) in [
-        ("", Json),
-        ("*/*", Json),
-        ("*", Json),
-        ("application/json", Json),
-        ("Application/JSON", Json),
-        ("application/json, */*", Json),
-        ("application/vnd.kubernetes.protobuf, */*", Protobuf),
-        ("application/vnd.kubernetes.protobuf,application/json", Protobuf),
-        ("application/json, application/vnd.kubernetes.protobuf", Json),
-        ("application/yaml", Yaml),
-        ("application/yaml;q=0.2, application/json;q=0.1", Yaml),
-        ("application/json;charset=utf-8", Json),
-        ("application/*;q=0.1", Json),
-        ("text/html, application/json;q=0.5", Json),
-        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Json),
-        ("application/json;stream=watch", Json),
-        ("application/json;q=2", Json),
+        ("", JSON),
+        ("*/*", JSON),
+        ("*", JSON),
+        ("application/json", JSON),
+        ("Application/JSON", JSON),
+        ("application/json, */*", JSON),
+        ("application/vnd.kubernetes.protobuf, */*", PROTOBUF),
+        ("application/vnd.kubernetes.protobuf,application/json", PROTOBUF),
+        ("application/json, application/vnd.kubernetes.protobuf", JSON),
+        ("application/yaml", YAML),
+        ("application/yaml;q=0.2, application/json;q=0.1", YAML),
+        ("application/json;charset=utf-8", JSON),
+        ("application/*;q=0.1", JSON),
+        ("text/html, application/json;q=0.5", JSON),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", JSON),
+        ("application/json;stream=watch", JSON),
+        ("application/json;q=2", JSON),
         // What goautoneg makes of these; RFC 9110 leaves a server free to do so.
-        ("application/json;q=0", Json),
-        ("*/*, application/yaml;q=0.5", Yaml),
+        ("application/json;q=0", JSON),
+        ("*/*, application/yaml;q=0.5", YAML),
         (
             "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
-            Json,
+            JSON,
         ),
     ] {
         assert_eq!(Answer::negotiate(&accept(value)).map(|answer| answer.encoding), Ok(expected), "{value:?}");
     }
-    assert_eq!(Answer::negotiate(&head("/", &[])).map(|answer| answer.encoding), Ok(Json));
+    assert_eq!(Answer::negotiate(&head("/", &[])).map(|answer| answer.encoding), Ok(JSON));
     assert!(Answer::negotiate(&head("/", &[("accept", "text/html"), ("accept", "application/json")])).is_ok());
 }
 
@@ -68,16 +70,16 @@ fn other_accepts_are_refused() {
 #[test]
 fn aggregated_discovery_is_told_by_its_parameters() {
     for (value, expected) in [
-        ("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", Some(Encoding::Json)),
+        ("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", Some(Encoding::JSON)),
         (
             "application/json, application/json; as=APIGroupDiscoveryList; g=apidiscovery.k8s.io; v=v2;q=0.1",
-            Some(Encoding::Json),
+            Some(Encoding::JSON),
         ),
         (
             "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
             Some(Encoding::Protobuf),
         ),
-        ("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;profile=nopeer", Some(Encoding::Json)),
+        ("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;profile=nopeer", Some(Encoding::JSON)),
         ("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList", None),
         ("application/json;g=apidiscovery.k8s.io;v=v2;as=Table", None),
         ("application/json", None),

@@ -19,7 +19,23 @@ fn told(url: &str) -> String {
         }
         Ok(Target { form: Form::External(external), .. }) => format!("{} {}", external.namespace, external.metric),
         Ok(Target { form: Form::Discovery(discovery), .. }) => format!("{discovery:?}"),
+        Ok(Target { form: Form::OpenApi(document), .. }) => format!("{document:?}"),
         Ok(Target { form: Form::Other, path, .. }) => format!("other {path}"),
+    }
+}
+
+#[test]
+fn openapi_paths() {
+    for (path, expected) in [
+        ("/openapi/v2", "V2"),
+        ("/openapi/v2/", "V2"),
+        ("/openapi/v3", "V3Index"),
+        ("/openapi/v3/", "V3Index"),
+        ("/openapi/v3/apis/custom.metrics.k8s.io/v1beta2?hash=A", r#"V3("apis/custom.metrics.k8s.io/v1beta2")"#),
+        ("/openapi", "other /openapi"),
+        ("/openapi/v4", "other /openapi/v4"),
+    ] {
+        assert_eq!(told(path), expected, "{path}");
     }
 }
 
@@ -102,7 +118,6 @@ fn external_and_discovery_paths() {
         ("/apis/metrics.k8s.io/v1beta1", "other /apis/metrics.k8s.io/v1beta1"),
         ("/healthz", "other /healthz"),
         ("/livez/ping/", "other /livez/ping/"),
-        ("/openapi/v2", "other /openapi/v2"),
         ("/", "other /"),
         ("//apis", "other //apis"),
         ("/healthz/%2E%2E/apis", r#"Segment("%2E%2E")"#),

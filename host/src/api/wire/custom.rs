@@ -1,8 +1,9 @@
 //! `MetricValue` of k8s.io/metrics `custom_metrics`, in the field names of both versions.
 
 use serde::Serialize;
+use serde_json::Value;
 
-use super::{LabelSelector, quantity, seconds, timestamp};
+use super::{Column, LabelSelector, ObjectMeta, Tabular, cell, quantity, seconds, timestamp};
 use crate::{
     api::encoding::protobuf::{Fields, Message},
     model::{CustomSample, Quantity, UnixMillis},
@@ -131,4 +132,58 @@ impl Message for MetricIdentifier<'_> {
             fields.message(2, selector);
         }
     }
+}
+
+const COLUMNS: &[Column] = &[
+    Column::name("Object", "The kind and the name of the object that the metric describes"),
+    Column::text("Metric", "The metric's name"),
+    Column::text("Value", "The value, as a Quantity"),
+    Column::text("Window", "The time over which a rate was computed"),
+    Column::text("Timestamp", "When the value was true"),
+];
+
+impl Tabular for MetricValueV1Beta1<'_> {
+    const COLUMNS: &'static [Column] = COLUMNS;
+
+    fn metadata(&self) -> ObjectMeta<'_> {
+        self.described_object.metadata()
+    }
+
+    fn cells(&self) -> Vec<Value> {
+        cells(&self.described_object, self.metric_name, self.value, self.window, self.timestamp)
+    }
+}
+
+impl Tabular for MetricValueV1Beta2<'_> {
+    const COLUMNS: &'static [Column] = COLUMNS;
+
+    fn metadata(&self) -> ObjectMeta<'_> {
+        self.described_object.metadata()
+    }
+
+    fn cells(&self) -> Vec<Value> {
+        cells(&self.described_object, self.metric.name, self.value, self.window_seconds, self.timestamp)
+    }
+}
+
+impl DescribedObject<'_> {
+    fn metadata(&self) -> ObjectMeta<'_> {
+        ObjectMeta { name: self.name, namespace: self.namespace, ..ObjectMeta::default() }
+    }
+}
+
+fn cells(
+    object: &DescribedObject<'_>,
+    metric: &str,
+    value: Quantity,
+    window: Option<i64>,
+    timestamp: UnixMillis,
+) -> Vec<Value> {
+    vec![
+        format!("{}/{}", object.kind, object.name).into(),
+        metric.into(),
+        value.to_string().into(),
+        cell::seconds(window),
+        cell::time(timestamp),
+    ]
 }

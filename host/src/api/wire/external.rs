@@ -1,8 +1,9 @@
 //! `ExternalMetricValue` of k8s.io/metrics `external_metrics/v1beta1`.
 
 use serde::Serialize;
+use serde_json::Value;
 
-use super::{pairs, quantity, seconds, timestamp};
+use super::{Column, ObjectMeta, Tabular, cell, pairs, quantity, seconds, timestamp};
 use crate::{
     api::encoding::protobuf::{Fields, Message},
     model::{ExternalSample, Quantity, UnixMillis},
@@ -43,5 +44,30 @@ impl Message for ExternalMetricValue<'_> {
             fields.integer(4, window);
         }
         fields.message(5, &self.value);
+    }
+}
+
+/// A metric is nothing in the cluster: its name is all that its metadata has.
+impl Tabular for ExternalMetricValue<'_> {
+    const COLUMNS: &'static [Column] = &[
+        Column::name("Metric", "The metric's name"),
+        Column::text("Labels", "What tells the series from others"),
+        Column::text("Value", "The value, as a Quantity"),
+        Column::text("Window", "The time over which a rate was computed"),
+        Column::text("Timestamp", "When the value was true"),
+    ];
+
+    fn metadata(&self) -> ObjectMeta<'_> {
+        ObjectMeta { name: self.metric_name, ..ObjectMeta::default() }
+    }
+
+    fn cells(&self) -> Vec<Value> {
+        vec![
+            self.metric_name.into(),
+            cell::pairs(self.metric_labels),
+            self.value.to_string().into(),
+            cell::seconds(self.window),
+            cell::time(self.timestamp),
+        ]
     }
 }

@@ -1,8 +1,11 @@
 //! The wire types of k8s.io/metrics and of k8s.io/apimachinery `meta/v1`, field by field in the order in which Go prints them.
 
+mod cell;
 mod custom;
 mod external;
+mod meta;
 mod selector;
+mod table;
 
 use std::time::Duration;
 
@@ -10,7 +13,9 @@ use serde::{Serialize, Serializer};
 
 pub(super) use custom::{DescribedObject, MetricIdentifier, MetricValueV1Beta1, MetricValueV1Beta2};
 pub(super) use external::ExternalMetricValue;
+pub(super) use meta::{ListMeta, MetaVersion, ObjectMeta, PartialObjectMetadata, PartialObjectMetadataList};
 pub(super) use selector::{LabelSelector, NotRepresentable};
+pub(super) use table::{Column, Include, Table, Tabular};
 
 use super::{
     encoding::{
@@ -21,19 +26,7 @@ use super::{
 };
 use crate::model::{Quantity, UnixMillis};
 
-/// `metav1.ListMeta`: all of its fields are optional, and none is used.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct ListMeta {}
-
-impl Message for ListMeta {
-    fn write(&self, fields: &mut Fields<'_>) {
-        for self_link_resource_version_continue in 1..=3 {
-            fields.string(self_link_resource_version_continue, "");
-        }
-    }
-}
-
-/// A list of metric values.
+/// A list of objects.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct List<Item> {
@@ -47,6 +40,10 @@ impl<Item> List<Item> {
     pub(super) fn new(version: GroupVersion, items: Vec<Item>) -> Self {
         Self { kind: version.list_kind(), api_version: version.to_string(), metadata: ListMeta {}, items }
     }
+
+    pub(super) fn items(&self) -> &[Item] {
+        &self.items
+    }
 }
 
 impl<Item: Message> Message for List<Item> {
@@ -57,6 +54,39 @@ impl<Item: Message> Message for List<Item> {
 }
 
 impl<Item: Serialize + Message> Document for List<Item> {
+    fn type_meta(&self) -> TypeMeta<'_> {
+        TypeMeta { kind: self.kind, api_version: &self.api_version }
+    }
+}
+
+/// An object alone, which says what it is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Object<Item> {
+    kind: &'static str,
+    api_version: String,
+    #[serde(flatten)]
+    item: Item,
+}
+
+#[cfg_attr(not(test), expect(dead_code, reason = "metrics.k8s.io answers with single objects"))]
+impl<Item> Object<Item> {
+    pub(super) fn new(kind: &'static str, version: GroupVersion, item: Item) -> Self {
+        Self { kind, api_version: version.to_string(), item }
+    }
+
+    pub(super) fn item(&self) -> &Item {
+        &self.item
+    }
+}
+
+impl<Item: Message> Message for Object<Item> {
+    fn write(&self, fields: &mut Fields<'_>) {
+        self.item.write(fields);
+    }
+}
+
+impl<Item: Serialize + Message> Document for Object<Item> {
     fn type_meta(&self) -> TypeMeta<'_> {
         TypeMeta { kind: self.kind, api_version: &self.api_version }
     }
@@ -76,6 +106,14 @@ pub(super) fn quantity<S: Serializer>(value: &Quantity, serializer: S) -> Result
 pub(super) fn timestamp<S: Serializer>(time: &UnixMillis, serializer: S) -> Result<S::Ok, S::Error> {
     match whole_seconds(*time) {
         Some(time) => serializer.collect_str(&time),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// A time that is left out where there is none.
+pub(super) fn maybe_timestamp<S: Serializer>(time: &Option<UnixMillis>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => timestamp(time, serializer),
         None => serializer.serialize_none(),
     }
 }
