@@ -19,7 +19,9 @@ use super::{
     shape::NoShape,
     wire::{ListMeta, NotRepresentable},
 };
-use crate::model::{Attributes, AuthError, FetchError, GroupResource, Reason, ResourceAttributes, Selector, User};
+use crate::model::{
+    Attributes, AuthError, FetchError, GroupResource, Reason, ResourceAttributes, Selector, User, is_printable,
+};
 
 /// Bytes of a whole message: enough for a cause and a remedy, and `kubectl describe hpa` stays readable.
 const MAX_MESSAGE: usize = 512;
@@ -355,10 +357,6 @@ fn bounded(text: String) -> String {
         line.push_str("...");
     }
     line
-}
-
-fn is_printable(character: char) -> bool {
-    matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1
 }
 
 #[cfg(test)]
