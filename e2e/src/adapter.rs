@@ -149,7 +149,17 @@ impl Replica {
     /// # Errors
     /// Fails when no answer comes.
     pub async fn get(&self, path: &str) -> Result<Answer> {
-        self.get_as("admin", &["system:masters"], path).await
+        self.get_with(path, &[]).await
+    }
+
+    /// GETs a path with headers as the aggregator would for the administrator.
+    ///
+    /// # Errors
+    /// Fails when no answer comes.
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+        let mut all = vec![("X-Remote-User", "admin"), ("X-Remote-Group", "system:masters")];
+        all.extend(headers);
+        requests::get_with(&self.trusted, path, &all).await
     }
 
     /// GETs a path without any credential.

@@ -35,7 +35,8 @@ const START: Duration = Duration::from_secs(60);
 pub struct ControlPlane {
     // Fields drop in order: first the stand-in kubelet and the programs, then their folder.
     _kubelet: Kubelet,
-    _controllers: Process,
+    controllers: Option<Process>,
+    controller_flags: Vec<String>,
     api_server: Process,
     _etcd: Process,
     cluster: Cluster,
@@ -81,10 +82,30 @@ impl ControlPlane {
         .await
         .with_context(|| api_server.log_tail())?;
         let manager = cluster.user("system:kube-controller-manager", &[])?;
-        let flags = controller_manager_flags(cluster.path(), &manager.kubeconfig, controllers_port);
-        let controllers = start("kube-controller-manager", &flags, cluster.path())?;
+        let controller_flags = controller_manager_flags(cluster.path(), &manager.kubeconfig, controllers_port);
+        let controllers = Some(start("kube-controller-manager", &controller_flags, cluster.path())?);
         let kubelet = Kubelet::start(admin);
-        Ok(Self { _kubelet: kubelet, _controllers: controllers, api_server, _etcd: etcd, cluster })
+        Ok(Self { _kubelet: kubelet, controllers, controller_flags, api_server, _etcd: etcd, cluster })
+    }
+
+    /// Ends kube-controller-manager and starts it again, with these flags beside its own.
+    ///
+    /// # Errors
+    /// Fails when it cannot be ended or started.
+    pub async fn restart_controllers(&mut self, flags: &[&str]) -> Result<()> {
+        if let Some(running) = self.controllers.take() {
+            running.kill().await?;
+        }
+        let all: Vec<String> =
+            self.controller_flags.iter().cloned().chain(flags.iter().map(ToString::to_string)).collect();
+        self.controllers = Some(start("kube-controller-manager", &all, self.folder())?);
+        Ok(())
+    }
+
+    /// The process number of kube-apiserver.
+    #[must_use]
+    pub fn api_server_id(&self) -> Option<u32> {
+        self.api_server.id()
     }
 
     /// The folder of this run: keys, kubeconfigs, logs.
@@ -183,6 +204,8 @@ impl User {
         let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         config.connect_timeout = Some(Duration::from_secs(10));
+        // A 503 is an answer to be looked at, not a reason to ask again.
+        config.default_retry = false;
         Ok(Client::try_from(config)?)
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Reading order: [`programs`] says where everything comes from, [`control_plane`] starts etcd, kube-apiserver and
 //! kube-controller-manager with keys of [`certificates`], [`kubelet`] stands in for the nodes that are not there,
-//! [`adapter`] runs replicas behind [`balancer`], [`installation`] applies `deploy/` as a person would, and [`kubectl`],
-//! [`requests`], [`load`], [`plugins`] and [`eventually`] are what the tests speak through.
+//! [`adapter`] runs replicas behind [`balancer`], [`observer`] looks on, [`peer`] the Go adapter that they are compared with, [`installation`] applies
+//! `deploy/` as a person would, and [`kubectl`], [`consumers`], [`requests`], [`connection`], [`load`], [`plugins`] and
+//! [`eventually`] are what the tests speak through.
 //!
 //! Never imports the adapter's crates: it sees what a user sees. Never leaves a process behind: each child asks the
 //! kernel to be killed when its parent dies. Never listens on, or dials, anything but loopback.
@@ -11,12 +12,16 @@
 pub mod adapter;
 pub mod balancer;
 pub mod certificates;
+pub mod connection;
+pub mod consumers;
 pub mod control_plane;
 pub mod eventually;
 pub mod installation;
 pub mod kubectl;
 pub mod kubelet;
 pub mod load;
+pub mod observer;
+pub mod peer;
 pub mod plugins;
 pub mod process;
 pub mod programs;

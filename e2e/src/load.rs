@@ -1,20 +1,18 @@
 //! Load on one HTTP/2 connection, as kube-aggregator makes it: TLS 1.3, the front-proxy's client certificate, many streams. Counts
 //! answers and wrong answers; the server's CPU time is read from the kernel, because client and server share the processors.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use http::{Request, header::HeaderName};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Bytes, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
-use tokio::net::TcpStream;
 
-use crate::certificates::{Authority, Identity};
+use crate::{
+    certificates::{Authority, Identity},
+    connection::{Peer, Protocol},
+};
 
 /// One connection.
 #[derive(Clone)]
@@ -55,17 +53,8 @@ impl Connection {
     /// # Errors
     /// Fails when there is no such server.
     pub async fn open(port: u16, name: &str, authority: &Authority, identity: &Identity) -> Result<Self> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes())?)?;
-        let chain = vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes())?];
-        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
-        let mut tls =
-            rustls::ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key)?;
-        tls.alpn_protocols = vec![b"h2".to_vec()];
-        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream.set_nodelay(true)?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
-        let stream = connector.connect(ServerName::try_from(name.to_owned())?, stream).await?;
+        let peer = Peer { port, name, authority, identity: Some(identity) };
+        let stream = peer.dial(Protocol::Http2).await?;
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(Self { sender, authority: format!("localhost:{port}") })

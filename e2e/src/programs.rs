@@ -54,6 +54,14 @@ pub fn guest(name: &str) -> Result<PathBuf> {
     existing(target().join("guests").join(format!("{name}.wasm")), "cargo xtask guests")
 }
 
+/// A program of `e2e/go`, built by `cargo xtask go`.
+///
+/// # Errors
+/// Fails when it was not built.
+pub fn go(name: &str) -> Result<PathBuf> {
+    existing(target().join("go").join(name), "cargo xtask go")
+}
+
 /// The root of the repository.
 #[must_use]
 pub fn repository() -> PathBuf {

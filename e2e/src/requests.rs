@@ -1,7 +1,7 @@
 //! Plain GET requests and their whole answers, by status: a refusal is an answer here, not an error.
 
 use anyhow::{Context, Result};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::{Client, client::Body};
 use serde_json::Value;
@@ -17,6 +17,16 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Reads a response to its end.
+    pub(crate) async fn read<B>(response: Response<B>) -> Result<Self>
+    where
+        B: hyper::body::Body<Error: std::error::Error + Send + Sync + 'static>,
+    {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes().to_vec();
+        Ok(Self { status: parts.status, headers: parts.headers, body })
+    }
+
     /// The body as text.
     #[must_use]
     pub fn text(&self) -> String {
@@ -63,7 +73,5 @@ pub async fn get_with(client: &Client, path: &str, headers: &[(&str, &str)]) -> 
 /// # Errors
 /// Fails when no answer comes.
 pub async fn send(client: &Client, request: Request<Body>) -> Result<Answer> {
-    let (parts, body) = client.send(request).await?.into_parts();
-    let body = body.collect().await?.to_bytes().to_vec();
-    Ok(Answer { status: parts.status, headers: parts.headers, body })
+    Answer::read(client.send(request).await?).await
 }

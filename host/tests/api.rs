@@ -2,6 +2,13 @@
 //! external metrics and the placeholder there are captures of custom-metrics-apiserver v1.36.0 behind a real kube-apiserver.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
+#[path = "api/accept.rs"]
+mod accept;
+#[path = "api/encodings.rs"]
+mod encodings;
+#[path = "api/selectors.rs"]
+mod selectors;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -13,8 +20,8 @@ use http::{Method, Request, StatusCode, header};
 use wasm_metrics_adapter::{
     api::{Api, Status, path},
     model::{
-        Catalog, CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample, FetchError,
-        GroupResource, Kind, Kinds, MetricName, ObjectSelection, PluginId, Provider, Reason, UnixMillis,
+        Catalog, CustomAnswer, CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample,
+        FetchError, GroupResource, Kind, Kinds, MetricName, ObjectSelection, PluginId, Provider, Reason, UnixMillis,
     },
 };
 
@@ -35,7 +42,7 @@ impl Provider for Fake {
         Arc::clone(&self.catalog.lock().unwrap())
     }
 
-    async fn custom(&self, query: &CustomQuery) -> Result<Vec<CustomSample>, FetchError> {
+    async fn custom(&self, query: &CustomQuery) -> Result<CustomAnswer, FetchError> {
         let objects = match &query.objects {
             ObjectSelection::Named(name) => name.clone(),
             ObjectSelection::Selected(selector) => format!("[{selector}]"),
@@ -47,7 +54,7 @@ impl Provider for Fake {
             timestamp: THEN,
             window,
         };
-        match query.metric.name.as_str() {
+        let samples = match query.metric.name.as_str() {
             "qps" => Ok(vec![sample("p", "10.5", Some(Duration::from_secs(60)))]),
             "rps" if objects == "ns" => Ok(vec![sample("ns", "7", None)]),
             "rps" => Ok(vec![sample("web", "1000", None)]),
@@ -55,8 +62,9 @@ impl Provider for Fake {
             "two" => Ok(vec![sample("p", "1", None), sample("p", "2", None)]),
             "stranger" => Ok(vec![sample("another", "1", None)]),
             "down" => Err(FetchError::new(Reason::Unavailable, "the backend\nis down").of(&plugin())),
-            _ => Err(FetchError::new(Reason::MetricNotFound, "no such metric").of(&plugin())),
-        }
+            _ => Err(FetchError::new(Reason::MetricNotFound, "no plugin serves it")),
+        };
+        samples.map(|samples| CustomAnswer { plugin: plugin(), samples })
     }
 
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError> {
@@ -70,9 +78,10 @@ impl Provider for Fake {
         let samples = match query.metric.as_str() {
             "my-external-metric" => vec![sample("bar", "42"), sample("baz", "43")],
             "empty" => Vec::new(),
-            _ => return Err(FetchError::new(Reason::MetricNotFound, "no such metric").of(&plugin())),
+            "many" => (0..2000).map(|number| sample(&format!("bar{number}"), "42")).collect(),
+            _ => return Err(FetchError::new(Reason::MetricNotFound, "no plugin serves it")),
         };
-        Ok(ExternalAnswer { metric: query.metric.clone(), samples })
+        Ok(ExternalAnswer { plugin: plugin(), metric: query.metric.clone(), samples })
     }
 }
 
@@ -321,12 +330,12 @@ async fn failures_name_the_cause() {
         (
             format!("{pods}/two"),
             500,
-            "Internal error occurred: the metric pods/two has 2 values for p; its plugin must answer one value of just that object",
+            "Internal error occurred: the metric pods/two has several values for p; its plugin must answer one value of just that object",
         ),
         (
             format!("{pods}/none"),
             500,
-            "Internal error occurred: the metric pods/none has 0 values for p; its plugin must answer one value of just that object",
+            "Internal error occurred: the metric pods/none has no value for p; its plugin must answer one value of just that object",
         ),
         (
             format!("{pods}/stranger"),
@@ -355,56 +364,4 @@ async fn failures_name_the_cause() {
     ] {
         assert_eq!(message(url.clone()).await, (code, expected.to_owned()), "{url}");
     }
-}
-
-#[tokio::test]
-async fn only_get_is_served() {
-    let fixture = fixture(catalog());
-    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS] {
-        for url in [
-            format!("{CUSTOM}/namespaces/ns/pods/p/qps"),
-            format!("{EXTERNAL}/namespaces/ns/empty"),
-            CUSTOM.to_owned(),
-            "/apis".to_owned(),
-        ] {
-            let response = fixture.send(method.clone(), &url, &[]).await;
-            assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {url}");
-            assert_eq!(response.headers()[header::ALLOW], "GET");
-        }
-    }
-}
-
-#[tokio::test]
-async fn what_is_not_acceptable_is_refused_in_json() {
-    let fixture = fixture(catalog());
-    for url in [format!("{EXTERNAL}/namespaces/ns/empty"), "/apis".to_owned(), CUSTOM.to_owned()] {
-        let refused = fixture.send(Method::GET, &url, &[("accept", "application/cbor, text/html")]).await;
-        assert_eq!(refused.headers()[header::CONTENT_TYPE], "application/json");
-        assert_eq!(
-            told(refused).await,
-            (StatusCode::NOT_ACCEPTABLE, include_str!("golden/api/status-not-acceptable.json").to_owned())
-        );
-    }
-    let accept = "application/vnd.kubernetes.protobuf, */*";
-    let accepted = fixture.send(Method::GET, &format!("{EXTERNAL}/namespaces/ns/empty"), &[("accept", accept)]).await;
-    assert_eq!(accepted.status(), StatusCode::OK);
-}
-
-#[tokio::test]
-async fn people_read_indented_json() {
-    let fixture = fixture(catalog());
-    let empty = format!("{EXTERNAL}/namespaces/ns/empty");
-    let curl = fixture.send(Method::GET, &empty, &[("user-agent", "curl/8.5.0")]).await;
-    let expected = "{\n  \"kind\": \"ExternalMetricValueList\",\n  \"apiVersion\": \"external.metrics.k8s.io/v1beta1\",\n  \"metadata\": {},\n  \"items\": []\n}\n";
-    assert_eq!(told(curl).await.1, expected);
-    assert_eq!(fixture.get(&format!("{empty}?pretty=true")).await.1, expected);
-
-    let compact = fixture.send(Method::GET, CUSTOM, &[]).await;
-    let pretty = fixture.send(Method::GET, CUSTOM, &[("user-agent", "curl/8.5.0")]).await;
-    // Other bytes, so another tag.
-    assert_ne!(compact.headers()[header::ETAG], pretty.headers()[header::ETAG]);
-    let (compact, pretty) = (told(compact).await.1, told(pretty).await.1);
-    let parsed = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-    assert_eq!(parsed(&compact), parsed(&pretty));
-    assert!(pretty.starts_with("{\n  \"kind\": \"APIResourceList\",\n"), "{pretty}");
 }

@@ -64,7 +64,7 @@ async fn series(plugin: &Plugin, metric: &str, selector: &str) -> Result<Vec<Str
 
 /// Each object as `name number`.
 async fn objects(plugin: &Plugin, query: CustomQuery) -> Result<Vec<String>, FetchError> {
-    let samples = plugin.custom(&query).await?;
+    let samples = plugin.custom(&query).await?.samples;
     Ok(samples.iter().map(|sample| format!("{} {}", sample.object, sample.value)).collect())
 }
 

@@ -12,6 +12,8 @@ mod imports;
 #[path = "runtime/logs.rs"]
 mod logs;
 mod support;
+#[path = "runtime/usage.rs"]
+mod usage;
 
 use std::{
     sync::{Arc, LazyLock},
@@ -144,14 +146,14 @@ async fn an_external_metric_comes_with_its_labels_and_value() {
 #[tokio::test]
 async fn a_custom_metric_comes_for_one_object_and_for_those_selected() {
     let plugin = probe("custom").config("value", "7").load().await;
-    let one = plugin.custom(&custom_query("pods", Some("shop"), named("web-1"))).await.unwrap();
+    let one = plugin.custom(&custom_query("pods", Some("shop"), named("web-1"))).await.unwrap().samples;
     assert_eq!(objects(&one), ["web-1"]);
     assert_eq!(one[0].value, "7".parse().unwrap());
-    let all = plugin.custom(&custom_query("pods", Some("shop"), selected(""))).await.unwrap();
+    let all = plugin.custom(&custom_query("pods", Some("shop"), selected(""))).await.unwrap().samples;
     assert_eq!(objects(&all), ["db-1", "web-1"]);
-    let some = plugin.custom(&custom_query("pods", Some("shop"), selected("app=web"))).await.unwrap();
+    let some = plugin.custom(&custom_query("pods", Some("shop"), selected("app=web"))).await.unwrap().samples;
     assert_eq!(objects(&some), ["web-1"]);
-    let nodes = plugin.custom(&custom_query("nodes", None, selected(""))).await.unwrap();
+    let nodes = plugin.custom(&custom_query("nodes", None, selected(""))).await.unwrap().samples;
     assert_eq!(objects(&nodes), ["node-1"]);
 }
 

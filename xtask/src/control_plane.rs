@@ -4,16 +4,13 @@
 //! Never touches a running cluster, and never installs anything system-wide.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
-use crate::shell;
+use crate::{go, shell};
 
 const HELP: &str = "\
 The control plane of the end-to-end suite.
@@ -64,51 +61,16 @@ fn up() -> Result<()> {
 }
 
 fn build_kubernetes(version: &str, folder: &Path, programs: &[&str]) -> Result<()> {
-    let module = module();
     println!("building {} {version} by Go: 5 minutes on two cores the first time", programs.join(", "));
-    let began = Instant::now();
     // Each program appears in the cache whole or not at all: an interrupted build must not look like a finished one.
     let unfinished = tempfile::tempdir_in(folder)?;
-    let mut child = Command::new("go")
-        .args(["build", "-v", "-trimpath", "-ldflags"])
-        .arg(format!("-s -w -X k8s.io/component-base/version.gitVersion={version}"))
-        .args([OsString::from("-o"), unfinished.path().join("").into_os_string()])
-        .args(programs.iter().map(|program| format!("k8s.io/kubernetes/cmd/{program}")))
-        .current_dir(&module)
-        // An older Go fetches the toolchain that go.mod asks for, through the module proxy.
-        .env("GOTOOLCHAIN", "auto")
-        .env("GOFLAGS", "-mod=readonly -buildvcs=false")
-        .env("CGO_ENABLED", "0")
-        .stderr(Stdio::piped())
-        .spawn()
-        .context(
-            "cannot start `go`; install Go 1.21 or newer (it fetches the version that go.mod asks for by itself)",
-        )?;
-    if let Some(output) = child.stderr.take() {
-        report_progress(BufReader::new(output).lines().map_while(Result::ok), began);
-    }
-    let status = child.wait()?;
-    ensure!(status.success(), "`go build` in {} failed with {status}; its words are above", module.display());
+    let stamp = format!("-X k8s.io/component-base/version.gitVersion={version}");
+    let packages: Vec<String> = programs.iter().map(|program| format!("k8s.io/kubernetes/cmd/{program}")).collect();
+    go::build(&module(), unfinished.path(), &stamp, &packages)?;
     for program in programs {
         fs::rename(unfinished.path().join(program), folder.join(program))?;
     }
-    println!("built in {} s", began.elapsed().as_secs());
     Ok(())
-}
-
-/// `go build -v` names each package that it compiles: some 1,500. A line now and then is enough; all else is shown.
-fn report_progress(lines: impl Iterator<Item = String>, began: Instant) {
-    let mut packages = 0_usize;
-    for line in lines {
-        if line.contains(' ') {
-            eprintln!("{line}");
-            continue;
-        }
-        packages += 1;
-        if packages.is_multiple_of(100) {
-            println!("  {packages} packages compiled, {} s", began.elapsed().as_secs());
-        }
-    }
 }
 
 /// etcd of this machine, or that of Debian's package, unpacked and not installed.

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{control_plane, guests, shell};
+use crate::{control_plane, go, golden, guests, shell};
 
 const ADAPTER: &str = "wasm-metrics-adapter";
 
 const HELP: &str = "\
-The end-to-end suite: real etcd, kube-apiserver and kube-controller-manager, two replicas of the adapter, kubectl.
+The end-to-end suite: real etcd, kube-apiserver and kube-controller-manager, two replicas of the adapter, kubectl, the clients of
+k8s.io/metrics, and the Go test adapter beside ours. Before it, the tables of host/tests/golden are compared with Go's packages.
 
 Usage: cargo xtask e2e [OPTIONS] [NAME]...
 
@@ -18,7 +19,8 @@ Usage: cargo xtask e2e [OPTIONS] [NAME]...
   --keep     leave the run's folder (keys, kubeconfigs, logs) behind
   --release  test a release build of the adapter, so that the measured figures mean something";
 
-/// Builds the control plane, the guests and the adapter, and runs the suite.
+/// Builds the control plane, the Go side, the guests and the adapter, and runs the suite. The tables of Go's packages are compared
+/// on the way, because Go is at hand here.
 pub(crate) fn run(options: &[String]) -> Result<()> {
     if options.iter().any(|option| option == "--help" || option == "-h") {
         println!("{HELP}");
@@ -26,6 +28,7 @@ pub(crate) fn run(options: &[String]) -> Result<()> {
     }
     let (profile, options): (Vec<&String>, Vec<&String>) = options.iter().partition(|option| *option == "--release");
     let programs = control_plane::build()?;
+    golden::check(&go::programs()?)?;
     println!("building the plugins");
     guests::run(&[])?;
     println!("building the adapter");

@@ -6,6 +6,8 @@ mod check;
 mod control_plane;
 mod demo;
 mod e2e;
+mod go;
+mod golden;
 mod guests;
 mod shell;
 mod test;
@@ -29,6 +31,9 @@ Commands:
   deny     the dependency policy alone, by cargo-deny where it is installed
   control-plane build|up
            build a Kubernetes control plane for this machine, or start one
+  go       build the Go side of the tests: the adapter that ours is compared with, the clients that HPAs are built from
+  golden   compare the tables of host/tests/golden with what Go's own packages say
+           --bless  write them
   guests   build every plugin and every test guest into target/guests/NAME.wasm
            --test   run the plugins' own tests instead, natively
   wit      check that bindings generators for Rust, C and Go accept the WIT package, and that released WIT is unchanged
@@ -60,6 +65,8 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<()> {
         "check" => check::run(options),
         "deny" => check::deny(options),
         "control-plane" => control_plane::run(options),
+        "go" => go::programs().map(|folder| println!("the programs are in {}", folder.display())),
+        "golden" => golden::run(options),
         "guests" => guests::run(options),
         "wit" => wit::run(options),
         "help" | "--help" | "-h" => {

@@ -13,14 +13,24 @@ mod access;
 mod alone;
 mod autoscaling;
 mod backends;
+mod clients;
+mod conformance;
+mod controller;
 mod deploy;
 mod discovery;
+mod encodings;
+mod failures;
 mod figures;
+mod kinds;
 mod lifecycle;
+mod openapi;
+mod peer;
 mod preflight;
 mod refusals;
 mod refused_sources;
 mod reload;
+mod request_log;
+mod resource;
 mod runner;
 mod trust;
 mod walkthrough;
@@ -85,6 +95,15 @@ fn installed() -> Vec<Case> {
         case!(discovery::a_raw_answer_is_proxied_and_not_redirected),
         case!(discovery::objects_are_addressed_in_each_form),
         case!(discovery::health_and_version_answer),
+        case!(encodings::answers_come_in_each_encoding),
+        case!(peer::the_go_test_adapter_answers_alike),
+        case!(clients::custom_metrics_are_read_in_both_versions),
+        case!(clients::external_metrics_are_read),
+        case!(clients::failures_are_told_apart),
+        case!(conformance::a_bad_series_selector_is_the_clients_mistake),
+        case!(conformance::a_series_selector_may_say_not_equal),
+        case!(conformance::no_failure_asks_the_client_to_wait),
+        case!(conformance::the_aggregated_list_is_whole_and_conditional),
         case!(walkthrough::a_metric_that_always_answers_ten),
         case!(walkthrough::an_unlisted_metric_is_served_where_a_claim_covers_it),
         case!(walkthrough::an_unknown_metric_is_not_found),
@@ -94,6 +113,7 @@ fn installed() -> Vec<Case> {
         case!(access::a_bearer_token_is_reviewed),
         case!(access::a_client_certificate_of_the_cluster_is_a_user),
         case!(access::remote_headers_without_the_front_proxy_certificate_are_ignored),
+        case!(request_log::a_failed_request_has_a_line_with_its_audit_id),
         case!(trust::rights_that_are_taken_away_end_within_seconds),
         case!(trust::the_token_of_a_deleted_service_account_ends_within_seconds),
         case!(trust::authorities_come_and_go_with_the_config_map),
@@ -101,16 +121,27 @@ fn installed() -> Vec<Case> {
         case!(autoscaling::the_examples_scale_three_deployments_and_follow),
         case!(autoscaling::an_external_name_is_found_in_any_case),
         case!(autoscaling::a_metric_that_vanishes_stops_the_autoscaler_with_a_reason),
+        case!(failures::an_autoscaler_says_why_and_its_event_is_counted_up),
+        case!(kinds::a_custom_resource_is_known_when_it_can_be_used_and_forgotten_when_it_is_gone),
+        case!(controller::it_scales_on_protobuf_and_on_json),
         case!(reload::a_hundred_updates_arrive_within_a_second),
         case!(reload::a_broken_update_changes_nothing_and_one_event_says_why),
         case!(reload::new_code_replaces_old_code),
         case!(reload::a_deleted_plugin_withdraws_its_metrics),
         case!(reload::a_plugin_comes_in_each_packaging),
+        case!(resource::taken_over_without_a_plugin_it_says_what_is_missing),
+        case!(resource::top_shows_pods_containers_and_nodes),
+        case!(resource::an_autoscaler_follows_cpu_utilisation),
+        case!(resource::a_conflict_is_told_and_a_tenant_of_the_claim_refused),
+        case!(resource::given_back_it_is_nobodys),
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
+        case!(encodings::kubectl_get_prints_an_external_metric),
+        case!(openapi::kubectl_explains_a_metric),
+        case!(openapi::the_aggregator_merges_the_documents),
         case!(figures::cpu_memory_and_start),
     ]
 }

@@ -1,63 +1,19 @@
 //! custom.metrics.k8s.io: values of objects, in the field names of both versions.
 
 use axum::response::Response;
-use http::{StatusCode, request::Parts};
-use serde::Serialize;
+use http::request::Parts;
 
 use super::{
     Api,
     group::{CustomVersion, GroupVersion},
-    negotiate::Answer,
+    outcome::Outcome,
     parameters::Parameters,
     path::{CustomTarget, Objects},
+    shape::Shaped,
     status::{Asked, Status},
-    wire::{self, LabelSelector, List},
+    wire::{DescribedObject, LabelSelector, List, MetricIdentifier, MetricValueV1Beta1, MetricValueV1Beta2},
 };
-use crate::model::{CustomQuery, CustomSample, FetchError, Kind, ObjectSelection, Quantity, Reason, UnixMillis};
-
-/// `v1.ObjectReference`, as far as metrics fill it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DescribedObject<'sample> {
-    kind: &'sample str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    namespace: &'sample str,
-    name: &'sample str,
-    api_version: &'sample str,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ValueV1Beta1<'sample> {
-    described_object: DescribedObject<'sample>,
-    metric_name: &'sample str,
-    #[serde(serialize_with = "wire::timestamp")]
-    timestamp: UnixMillis,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    window: Option<u64>,
-    #[serde(serialize_with = "wire::quantity")]
-    value: Quantity,
-    selector: Option<&'sample LabelSelector<'sample>>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ValueV1Beta2<'sample> {
-    described_object: DescribedObject<'sample>,
-    metric: Identifier<'sample>,
-    #[serde(serialize_with = "wire::timestamp")]
-    timestamp: UnixMillis,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    window_seconds: Option<u64>,
-    #[serde(serialize_with = "wire::quantity")]
-    value: Quantity,
-}
-
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Identifier<'sample> {
-    name: &'sample str,
-    selector: Option<&'sample LabelSelector<'sample>>,
-}
+use crate::model::{CustomAnswer, CustomQuery, CustomSample, FetchError, Kind, ObjectSelection, Reason};
 
 /// Answers a GET on a custom metric.
 pub(super) async fn respond(
@@ -66,7 +22,7 @@ pub(super) async fn respond(
     parameters: &Parameters,
     head: &Parts,
 ) -> Result<Response, Status> {
-    let answer = Answer::negotiate(head)?;
+    let shaped = Shaped::negotiate_list(head)?;
     let query = target.query(parameters)?;
     let selector = LabelSelector::of(&query.series)?;
     let asked = Asked {
@@ -76,7 +32,8 @@ pub(super) async fn respond(
         series: &query.series,
     };
     let kind = kind(api, target, &query, &asked).await?;
-    let samples = api.provider.custom(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
+    let CustomAnswer { plugin, samples } =
+        api.provider.custom(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
     check(&query, &samples).map_err(|error| Status::of_fetch(&error, &asked))?;
 
     // Group, slash and version even where there is no group: "/v1" is what custom-metrics-apiserver answers for pods.
@@ -84,18 +41,19 @@ pub(super) async fn respond(
     let selector = (!query.series.is_everything()).then_some(&selector);
     let namespace = query.namespace.as_deref().unwrap_or_default();
     let object = |name| DescribedObject { kind: &kind.kind, namespace, name, api_version: &api_version };
-    let metric = Identifier { name: query.metric.name.as_str(), selector };
+    let metric = MetricIdentifier { name: query.metric.name.as_str(), selector };
     let version = GroupVersion::Custom(target.version);
-    Ok(match target.version {
+    let response = match target.version {
         CustomVersion::V1Beta1 => {
-            let items = samples.iter().map(|sample| v1beta1(sample, object(&sample.object), metric));
-            answer.write(StatusCode::OK, &List::new(version, items.collect()))
+            let items = samples.iter().map(|sample| MetricValueV1Beta1::new(sample, object(&sample.object), metric));
+            shaped.write_list(&List::new(version, items.collect()))
         }
         CustomVersion::V1Beta2 => {
-            let items = samples.iter().map(|sample| v1beta2(sample, object(&sample.object), metric));
-            answer.write(StatusCode::OK, &List::new(version, items.collect()))
+            let items = samples.iter().map(|sample| MetricValueV1Beta2::new(sample, object(&sample.object), metric));
+            shaped.write_list(&List::new(version, items.collect()))
         }
-    })
+    };
+    Ok(Outcome::of_plugin(plugin).attach(response))
 }
 
 /// The kind of the target's objects, if they live where the path says. Scope is the API server's word, never a guest's: who may
@@ -124,37 +82,9 @@ fn check(query: &CustomQuery, samples: &[CustomSample]) -> Result<(), FetchError
         (ObjectSelection::Selected(_), _) => return Ok(()),
         (ObjectSelection::Named(name), [sample]) if sample.object == *name => return Ok(()),
         (ObjectSelection::Named(name), [sample]) => format!("describes {} where {name} was asked for", sample.object),
-        (ObjectSelection::Named(name), samples) => format!("has {} values for {name}", samples.len()),
+        (ObjectSelection::Named(name), []) => format!("has no value for {name}"),
+        (ObjectSelection::Named(name), _) => format!("has several values for {name}"),
     };
     let message = format!("the metric {} {wrong}; its plugin must answer one value of just that object", query.metric);
     Err(FetchError::new(Reason::Internal, message))
-}
-
-fn v1beta1<'sample>(
-    sample: &CustomSample,
-    described_object: DescribedObject<'sample>,
-    metric: Identifier<'sample>,
-) -> ValueV1Beta1<'sample> {
-    ValueV1Beta1 {
-        described_object,
-        metric_name: metric.name,
-        timestamp: sample.timestamp,
-        window: wire::seconds(sample.window),
-        value: sample.value,
-        selector: metric.selector,
-    }
-}
-
-fn v1beta2<'sample>(
-    sample: &CustomSample,
-    described_object: DescribedObject<'sample>,
-    metric: Identifier<'sample>,
-) -> ValueV1Beta2<'sample> {
-    ValueV1Beta2 {
-        described_object,
-        metric,
-        timestamp: sample.timestamp,
-        window_seconds: wire::seconds(sample.window),
-        value: sample.value,
-    }
 }

@@ -4,18 +4,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::{body::Body, response::Response};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
-use serde::Serialize;
-use sha2::{Digest, Sha512};
+use axum::response::Response;
+use http::request::Parts;
 
 use super::{
-    documents::{self, Entry},
+    documents::{self, ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, Entry, GET, GET_AND_LIST},
     external,
     group::{Group, GroupVersion},
     negotiate::Answer,
     path::Discovery,
+    prepared::{Headers, Prepared},
     status::Status,
 };
 use crate::model::{Catalog, Kinds, Provider};
@@ -28,33 +26,24 @@ const MAX_ENTRIES: usize = 4000;
 /// client-go `discovery/cached/memory`).
 const CUSTOM_PLACEHOLDER: &str = "custommetrics";
 
-/// The type of `/apis` in its aggregated form; kube-aggregator wants its parameters back.
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const LEGACY: Headers = Headers { cache_control: "no-cache, private", parameters: "" };
+const AGGREGATED: Headers =
+    Headers { cache_control: "public", parameters: ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList" };
 
 /// The documents, prepared when they are first asked for after a change.
 #[derive(Default)]
 pub(super) struct Documents {
-    prepared: Mutex<Option<Arc<Prepared>>>,
+    current: Mutex<Option<Arc<Current>>>,
 }
 
-struct Prepared {
+/// The documents of one catalog.
+struct Current {
     catalog: Arc<Catalog>,
     revision: u64,
-    aggregated: Document,
-    groups: Document,
-    group: Vec<(Group, Document)>,
-    resources: Vec<(GroupVersion, Document)>,
-}
-
-/// One document in both of its forms, compact and indented.
-struct Document {
-    compact: Form,
-    pretty: Form,
-}
-
-struct Form {
-    bytes: Bytes,
-    etag: HeaderValue,
+    aggregated: Prepared<ApiGroupDiscoveryList>,
+    groups: Prepared<ApiGroupList>,
+    group: Vec<(Group, Prepared<ApiGroup>)>,
+    resources: Vec<(GroupVersion, Prepared<ApiResourceList>)>,
 }
 
 impl Documents {
@@ -66,111 +55,59 @@ impl Documents {
         kinds: &dyn Kinds,
         head: &Parts,
     ) -> Result<Response, Status> {
-        let prepared = self.prepared(provider, kinds);
+        let current = self.current(provider, kinds);
         if which == Discovery::Groups
             && let Some(answer) = Answer::negotiate_aggregated(head)
         {
-            return Ok(prepared.aggregated.respond(answer, AGGREGATED, "public", &head.headers));
+            return Ok(current.aggregated.respond(answer, AGGREGATED, &head.headers));
         }
         let answer = Answer::negotiate(head)?;
-        let document = match which {
-            Discovery::Groups => Some(&prepared.groups),
+        let response = match which {
+            Discovery::Groups => Some(current.groups.respond(answer, LEGACY, &head.headers)),
             Discovery::Group(group) => {
-                prepared.group.iter().find(|(name, _)| *name == group).map(|(_, document)| document)
+                let document = current.group.iter().find(|(name, _)| *name == group);
+                document.map(|(_, document)| document.respond(answer, LEGACY, &head.headers))
             }
             Discovery::Resources(version) => {
-                prepared.resources.iter().find(|(name, _)| *name == version).map(|(_, document)| document)
+                let document = current.resources.iter().find(|(name, _)| *name == version);
+                document.map(|(_, document)| document.respond(answer, LEGACY, &head.headers))
             }
         };
-        let document = document.ok_or_else(Status::not_found)?;
-        Ok(document.respond(answer, "application/json", "no-cache, private", &head.headers))
+        response.ok_or_else(Status::not_found)
     }
 
-    fn prepared(&self, provider: &dyn Provider, kinds: &dyn Kinds) -> Arc<Prepared> {
+    fn current(&self, provider: &dyn Provider, kinds: &dyn Kinds) -> Arc<Current> {
         // The revision is read before the kinds are: a change in between makes a document that is replaced at the next request.
         let (catalog, revision) = (provider.catalog(), kinds.revision());
-        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*prepared {
-            Some(current) if Arc::ptr_eq(&current.catalog, &catalog) && current.revision == revision => {
-                Arc::clone(current)
-            }
-            _ => Arc::clone(prepared.insert(Arc::new(Prepared::of(catalog, revision, kinds)))),
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Some(same) if Arc::ptr_eq(&same.catalog, &catalog) && same.revision == revision => Arc::clone(same),
+            _ => Arc::clone(current.insert(Arc::new(Current::of(catalog, revision, kinds)))),
         }
     }
 }
 
-impl Prepared {
+impl Current {
     fn of(catalog: Arc<Catalog>, revision: u64, kinds: &dyn Kinds) -> Self {
         let custom = custom_entries(&catalog, kinds);
         let external = external_entries(&catalog);
+        let resource = resource_entries();
         let entries = |version: GroupVersion| match version.group() {
             Group::Custom => custom.as_slice(),
             Group::External => external.as_slice(),
+            Group::Resource => resource.as_slice(),
         };
         let versions = || Group::ALL.into_iter().flat_map(|group| group.versions()).copied();
         Self {
-            aggregated: Document::of(&documents::aggregated(entries)),
-            groups: Document::of(&documents::groups()),
-            group: Group::ALL.into_iter().map(|group| (group, Document::of(&documents::group(group)))).collect(),
+            aggregated: Prepared::new(documents::aggregated(entries)),
+            groups: Prepared::new(documents::groups()),
+            group: Group::ALL.into_iter().map(|group| (group, Prepared::new(documents::group(group)))).collect(),
             resources: versions()
-                .map(|version| (version, Document::of(&documents::resources(version, entries(version)))))
+                .map(|version| (version, Prepared::new(documents::resources(version, entries(version)))))
                 .collect(),
             catalog,
             revision,
         }
-    }
-}
-
-impl Document {
-    fn of<T: Serialize>(object: &T) -> Self {
-        // These are plain structures, which can't fail to be written to memory.
-        Self {
-            compact: Form::of(serde_json::to_vec(object).unwrap_or_default()),
-            pretty: Form::of(serde_json::to_vec_pretty(object).unwrap_or_default()),
-        }
-    }
-
-    fn respond(
-        &self,
-        answer: Answer,
-        content_type: &'static str,
-        cache: &'static str,
-        request: &HeaderMap,
-    ) -> Response {
-        let form = if answer.pretty { &self.pretty } else { &self.compact };
-        let mut response = Response::new(Body::empty());
-        if form.is_known(request) {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-        } else {
-            *response.body_mut() = Body::from(form.bytes.clone());
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        }
-        let headers = response.headers_mut();
-        headers.insert(header::ETAG, form.etag.clone());
-        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
-        response
-    }
-}
-
-impl Form {
-    fn of(mut bytes: Vec<u8>) -> Self {
-        // As `pkg/endpoints/discovery/aggregated/etag.go` of k8s.io/apiserver makes it.
-        let digest: String = Sha512::digest(&bytes).iter().map(|byte| format!("{byte:02X}")).collect();
-        let etag = HeaderValue::from_str(&format!("\"{digest}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
-        bytes.push(b'\n');
-        Self { bytes: bytes.into(), etag }
-    }
-
-    /// Whether the client has these bytes already (`If-None-Match`, RFC 9110, 13.1.2).
-    fn is_known(&self, request: &HeaderMap) -> bool {
-        let tags = request
-            .get_all(header::IF_NONE_MATCH)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','));
-        let mut tags = tags.map(|tag| tag.trim().trim_start_matches("W/"));
-        tags.any(|tag| tag == "*" || tag.as_bytes() == self.etag.as_bytes())
     }
 }
 
@@ -179,15 +116,27 @@ impl Form {
 fn custom_entries(catalog: &Catalog, kinds: &dyn Kinds) -> Vec<Entry> {
     let known = catalog.custom.iter().filter_map(|metric| {
         let namespaced = kinds.known(&metric.resource)?.namespaced;
-        Some(Entry { resource: metric.resource.to_string(), subresource: Some(metric.name.to_string()), namespaced })
+        let subresource = Some(metric.name.to_string());
+        Some(Entry { subresource, namespaced, ..entry(Group::Custom, metric.resource.to_string()) })
     });
     shown(Group::Custom, known, CUSTOM_PLACEHOLDER)
 }
 
-fn external_entries(catalog: &Catalog) -> Vec<Entry> {
-    let listed =
-        catalog.external.iter().map(|name| Entry { resource: name.to_string(), subresource: None, namespaced: true });
+/// External metrics, or their placeholder.
+pub(super) fn external_entries(catalog: &Catalog) -> Vec<Entry> {
+    let listed = catalog.external.iter().map(|name| entry(Group::External, name.to_string()));
     shown(Group::External, listed, external::RESOURCE)
+}
+
+/// What metrics-server shows, whether or not a plugin claims it: an APIService is Available only while its resources are listed.
+fn resource_entries() -> [Entry; 2] {
+    let entry = |resource, kind| Entry { kind, verbs: GET_AND_LIST, ..entry(Group::Resource, resource) };
+    [Entry { namespaced: false, ..entry("nodes".to_owned(), "NodeMetrics") }, entry("pods".to_owned(), "PodMetrics")]
+}
+
+fn entry(group: Group, resource: String) -> Entry {
+    let kind = group.versions().first().map(|version| version.list_kind()).unwrap_or_default();
+    Entry { resource, subresource: None, namespaced: true, kind, verbs: GET }
 }
 
 fn shown(group: Group, mut entries: impl Iterator<Item = Entry>, placeholder: &str) -> Vec<Entry> {
@@ -202,7 +151,7 @@ fn shown(group: Group, mut entries: impl Iterator<Item = Entry>, placeholder: &s
         );
     }
     if shown.is_empty() {
-        shown.push(Entry { resource: placeholder.to_owned(), subresource: None, namespaced: true });
+        shown.push(entry(group, placeholder.to_owned()));
     }
     shown
 }

@@ -1,18 +1,22 @@
-//! The JSON of discovery's documents: k8s.io/apimachinery `meta/v1` and k8s.io/api `apidiscovery/v2`, field by field in the order
-//! in which Go prints it.
+//! Discovery's documents: k8s.io/apimachinery `meta/v1` and k8s.io/api `apidiscovery/v2`, field by field in the order in which Go
+//! prints them. How protobuf writes them is in `protobuf`.
+
+mod protobuf;
 
 use serde::Serialize;
 
 use super::{
     group::{Group, GroupVersion},
-    wire::Empty,
+    wire::{ListMeta, ObjectMeta},
 };
 
 /// Metrics are only ever read one by one: further verbs would make the cluster's garbage collector, quota and namespace
 /// controllers use them.
-const VERBS: &[&str] = &["get"];
+pub(super) const GET: &[&str] = &["get"];
+/// Pods and nodes of metrics.k8s.io are read as lists too; no watch, so those controllers pass them over as well.
+pub(super) const GET_AND_LIST: &[&str] = &["get", "list"];
 
-/// A listed metric.
+/// A listed metric, or a resource of metrics.k8s.io.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     /// The kind of objects of a custom metric; an external metric itself.
@@ -21,6 +25,10 @@ pub(super) struct Entry {
     pub(super) subresource: Option<String>,
     /// Whether the objects live in namespaces.
     pub(super) namespaced: bool,
+    /// The kind of the answers.
+    pub(super) kind: &'static str,
+    /// What may be done.
+    pub(super) verbs: &'static [&'static str],
 }
 
 #[derive(Serialize)]
@@ -51,8 +59,8 @@ pub(super) fn resources(version: GroupVersion, entries: &[Entry]) -> ApiResource
             .map_or_else(|| entry.resource.clone(), |metric| format!("{}/{metric}", entry.resource)),
         singular_name: "",
         namespaced: entry.namespaced,
-        kind: version.list_kind(),
-        verbs: VERBS,
+        kind: entry.kind,
+        verbs: entry.verbs,
     };
     ApiResourceList {
         kind: "APIResourceList",
@@ -117,19 +125,14 @@ pub(super) fn groups() -> ApiGroupList {
 pub(super) struct ApiGroupDiscoveryList {
     kind: &'static str,
     api_version: &'static str,
-    metadata: Empty,
+    metadata: ListMeta,
     items: Vec<GroupDiscovery>,
 }
 
 #[derive(Serialize)]
 struct GroupDiscovery {
-    metadata: Name,
+    metadata: ObjectMeta<'static>,
     versions: Vec<VersionDiscovery>,
-}
-
-#[derive(Serialize)]
-struct Name {
-    name: &'static str,
 }
 
 #[derive(Serialize)]
@@ -171,24 +174,24 @@ struct ResponseKind {
 pub(super) fn aggregated<'entries>(entries: impl Fn(GroupVersion) -> &'entries [Entry]) -> ApiGroupDiscoveryList {
     let version = |version: &GroupVersion| VersionDiscovery {
         version: version.version(),
-        resources: discovered(*version, entries(*version)),
+        resources: discovered(entries(*version)),
         freshness: "Current",
     };
     let group = |group: Group| GroupDiscovery {
-        metadata: Name { name: group.name() },
+        metadata: ObjectMeta { name: group.name(), ..ObjectMeta::default() },
         versions: group.versions().iter().map(version).collect(),
     };
     ApiGroupDiscoveryList {
         kind: "APIGroupDiscoveryList",
         api_version: "apidiscovery.k8s.io/v2",
-        metadata: Empty {},
+        metadata: ListMeta {},
         items: Group::ALL.into_iter().map(group).collect(),
     }
 }
 
 /// Subresources go below a parent that has no verbs and no kind, as in Go's own conversion: kubectl would show a parent with
 /// verbs as a resource that could be asked for.
-fn discovered(version: GroupVersion, entries: &[Entry]) -> Vec<ResourceDiscovery> {
+fn discovered(entries: &[Entry]) -> Vec<ResourceDiscovery> {
     let response_kind = |kind| ResponseKind { group: "", version: "", kind };
     let resource = |entry: &Entry, kind, verbs| ResourceDiscovery {
         resource: entry.resource.clone(),
@@ -203,19 +206,17 @@ fn discovered(version: GroupVersion, entries: &[Entry]) -> Vec<ResourceDiscovery
         let first = siblings.first()?;
         let subresources: Vec<SubresourceDiscovery> = siblings
             .iter()
-            .filter_map(|entry| entry.subresource.clone())
-            .map(|subresource| SubresourceDiscovery {
-                subresource,
-                response_kind: response_kind(version.list_kind()),
-                verbs: VERBS,
+            .filter_map(|entry| {
+                let subresource = entry.subresource.clone()?;
+                Some(SubresourceDiscovery { subresource, response_kind: response_kind(entry.kind), verbs: entry.verbs })
             })
             .collect();
-        let alone = if subresources.is_empty() {
-            resource(first, version.list_kind(), VERBS)
-        } else {
-            resource(first, "", &[])
-        };
+        let alone =
+            if subresources.is_empty() { resource(first, first.kind, first.verbs) } else { resource(first, "", &[]) };
         Some(ResourceDiscovery { subresources, ..alone })
     });
     discovered.collect()
 }
+
+#[cfg(test)]
+mod tests;

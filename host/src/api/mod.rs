@@ -1,16 +1,25 @@
-//! The Kubernetes dialect: URLs to questions, answers and failures to the JSON that kube-aggregator, the HPA controller and kubectl
-//! read. It asks [`Provider`] and [`Kinds`] and nothing else: no I/O, no Kubernetes client, no plugin by name.
+//! The Kubernetes dialect: URLs to questions, answers and failures to what kube-aggregator, the HPA controller and kubectl read. It asks [`Provider`] and [`Kinds`] and nothing else: no I/O, no Kubernetes client, no plugin by name.
 //!
 //! A request goes `path::parse` (before authorization), then [`Api::respond`]: method, negotiation, query, provider, wire.
 
+mod accept;
+mod content;
 mod custom;
 mod discovery;
 mod documents;
+mod encoding;
+mod etag;
 mod external;
+mod fields;
 mod group;
 mod negotiate;
+mod openapi;
+mod outcome;
 mod parameters;
 pub mod path;
+mod prepared;
+mod resource;
+mod shape;
 mod status;
 mod wire;
 
@@ -19,24 +28,35 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::{Method, request::Parts};
 
+pub use fields::{FieldSelector, InvalidFieldSelector};
 pub use group::{CustomVersion, Group, GroupVersion};
+pub use outcome::Outcome;
 pub use parameters::{BadParameter, Parameters};
 pub use status::Status;
 
-use crate::model::{Attributes, GroupResource, Kinds, Provider};
+use crate::model::{Inventory, Kinds, Provider};
 use path::{Form, Target};
 
 /// The metrics APIs and their discovery.
 pub struct Api {
     provider: Arc<dyn Provider>,
     kinds: Arc<dyn Kinds>,
+    inventory: Arc<dyn Inventory>,
     documents: discovery::Documents,
+    openapi: openapi::OpenApi,
 }
 
 impl Api {
-    /// An API over what `provider` answers, of objects whose kinds `kinds` knows.
+    /// An API over what `provider` answers, of objects whose kinds `kinds` knows; metrics.k8s.io has no objects.
     pub fn new(provider: Arc<dyn Provider>, kinds: Arc<dyn Kinds>) -> Self {
-        Self { provider, kinds, documents: discovery::Documents::default() }
+        let documents = discovery::Documents::default();
+        Self { provider, kinds, inventory: Arc::new(resource::Nothing), documents, openapi: openapi::OpenApi::new() }
+    }
+
+    /// The same API, with the pods and nodes of metrics.k8s.io.
+    #[must_use]
+    pub fn with_inventory(self, inventory: Arc<dyn Inventory>) -> Self {
+        Self { inventory, ..self }
     }
 
     /// Answers an authorized request. `target` is what was authorized; `head` tells the form of the answer alone. Paths of
@@ -45,24 +65,20 @@ impl Api {
         let parameters = &target.parameters;
         let outcome = match &target.form {
             Form::Other => Err(Status::not_found()),
-            _ if target.method != Method::GET => Err(method_not_allowed(target)),
-            Form::External(_) if parameters.watch => Err(method_not_allowed(target)),
+            Form::OpenApi(document) if matches!(target.method, Method::GET | Method::HEAD) => {
+                self.openapi.respond(document, &self.provider.catalog(), head)
+            }
+            _ if target.method != Method::GET => Err(Status::method_not_allowed()),
+            Form::External(_) if parameters.watch => Err(Status::watch_not_supported(Group::External, "*")),
+            Form::Resource(resource) if parameters.watch && resource.is_collection() => {
+                Err(Status::watch_not_supported(Group::Resource, resource.resource()))
+            }
+            Form::OpenApi(_) => Err(Status::not_found()),
             Form::Discovery(document) => self.documents.respond(*document, &*self.provider, &*self.kinds, head),
             Form::Custom(custom) => custom::respond(self, custom, parameters, head).await,
             Form::External(external) => external::respond(self, external, parameters, head).await,
+            Form::Resource(resource) => resource::respond(self, resource, parameters, head).await,
         };
         outcome.unwrap_or_else(|status| status.respond(head))
-    }
-}
-
-/// Names the verb and the resource as authorization knew them; for HEAD, which is authorized as GET, the method itself.
-fn method_not_allowed(target: &Target) -> Status {
-    let method = target.method.as_str().to_lowercase();
-    match target.attributes() {
-        Attributes::Resource(resource) => {
-            let verb = if target.method == Method::HEAD || resource.verb.is_empty() { method } else { resource.verb };
-            Status::method_not_allowed(&verb, &GroupResource { group: resource.group, name: resource.resource })
-        }
-        Attributes::NonResource { path, verb } => Status::method_not_allowed(&verb, &GroupResource::core(path)),
     }
 }

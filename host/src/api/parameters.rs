@@ -1,7 +1,11 @@
-//! The query parameters that mean something to metrics. `limit`, `continue`, `resourceVersion` and `timeout` are accepted and mean
-//! nothing, as in custom-metrics-apiserver; of a repeated parameter the first one holds, as in k8s.io/apiserver.
+//! The query parameters that mean something to metrics. `limit` and `timeoutSeconds` must be integers; they, `continue`,
+//! `resourceVersion` and `timeout` mean nothing, as in custom-metrics-apiserver. Of a repeated parameter the first one holds, as in
+//! k8s.io/apiserver.
 
-use crate::model::{InvalidSelector, Selector};
+use std::num::IntErrorKind;
+
+use super::fields::{FieldSelector, InvalidFieldSelector};
+use crate::model::{InvalidSelector, Quoted, Selector};
 
 /// Selectors stay text until they are needed: authorization goes on without a bad one, the handler then refuses it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -11,14 +15,26 @@ pub struct Parameters {
     label_selector: String,
     metric_label_selector: String,
     field_selector: String,
+    integers: [Option<String>; 2],
 }
 
 /// Why a query parameter is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadParameter {
+    /// `limit` or `timeoutSeconds` is no integer.
+    #[error("strconv.ParseInt: parsing {}: {cause}", Quoted(.text))]
+    Integer {
+        /// As it was written.
+        text: String,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
     /// `labelSelector` or `metricLabelSelector` is no selector.
     #[error(transparent)]
     Selector(#[from] InvalidSelector),
+    /// `fieldSelector` is no selector of objects of this API.
+    #[error(transparent)]
+    Fields(#[from] InvalidFieldSelector),
     /// The field selector asks for another object than the path.
     #[error("fieldSelector metadata.name doesn't match requested name")]
     Name,
@@ -35,6 +51,7 @@ impl Parameters {
             label_selector: text("labelSelector"),
             metric_label_selector: text("metricLabelSelector"),
             field_selector: text("fieldSelector"),
+            integers: ["timeoutSeconds", "limit"].map(|name| first(name).map(Into::into)),
         }
     }
 
@@ -48,6 +65,11 @@ impl Parameters {
         Selector::parse(&self.metric_label_selector)
     }
 
+    /// `fieldSelector`: the objects of a list of metrics.k8s.io.
+    pub fn fields(&self) -> Result<FieldSelector, InvalidFieldSelector> {
+        FieldSelector::parse(&self.field_selector)
+    }
+
     /// A field selector beside a name must ask for that name (`pkg/endpoints/handlers/get.go` of k8s.io/apiserver).
     pub(super) fn check_name(&self, name: &str) -> Result<(), BadParameter> {
         let mut terms = self.field_selector.split(',').filter(|term| !term.is_empty());
@@ -56,5 +78,19 @@ impl Parameters {
             value == Some(name)
         };
         if self.field_selector.is_empty() || terms.any(asks_for_it) { Ok(()) } else { Err(BadParameter::Name) }
+    }
+
+    /// What must be an integer is one: the first error that k8s.io/apiserver has, before selectors, when it decodes `ListOptions`.
+    pub(super) fn check_integers(&self) -> Result<(), BadParameter> {
+        for text in self.integers.iter().flatten() {
+            if let Err(error) = text.parse::<i64>() {
+                let cause = match error.kind() {
+                    IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                    _ => "invalid syntax",
+                };
+                return Err(BadParameter::Integer { text: text.clone(), cause });
+            }
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,8 @@
 //! Invariant: no segment of a target decodes to a text with `/` or `%`, so what kube-apiserver authorized on its decoded path is
 //! what is served here.
 
+mod resource;
+
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
@@ -14,6 +16,7 @@ use crate::model::{
     Attributes, CustomMetric, CustomQuery, ExternalQuery, GroupResource, MetricName, ObjectSelection,
     ResourceAttributes, Selector,
 };
+pub use resource::ResourceTarget;
 
 /// The object name that stands for all objects that the label selector selects (`AllObjects` in k8s.io/metrics).
 const ALL_OBJECTS: &str = "*";
@@ -38,8 +41,12 @@ pub enum Form {
     Custom(CustomTarget),
     /// A metric of nothing in the cluster.
     External(ExternalTarget),
-    /// A document that describes the API.
+    /// Pods and nodes of metrics.k8s.io.
+    Resource(ResourceTarget),
+    /// A document that lists what there is.
     Discovery(Discovery),
+    /// A document that describes the types.
+    OpenApi(OpenApi),
     /// Any path that is not of the metrics APIs, as `/healthz`: the application's.
     Other,
 }
@@ -97,6 +104,17 @@ pub enum Discovery {
     Resources(GroupVersion),
 }
 
+/// The documents of OpenAPI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenApi {
+    /// `/openapi/v2`: everything in one.
+    V2,
+    /// `/openapi/v3`: where the documents are.
+    V3Index,
+    /// `/openapi/v3/{key}`, as in `apis/custom.metrics.k8s.io/v1beta2`; not every key has a document.
+    V3(String),
+}
+
 /// Why a URL has no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -135,6 +153,9 @@ pub fn parse(method: &Method, uri: &Uri) -> Result<Target, PathError> {
             Some(group) => below_group(group, rest)?,
             None => Form::Other,
         },
+        ["openapi", "v2"] => Form::OpenApi(OpenApi::V2),
+        ["openapi", "v3"] => Form::OpenApi(OpenApi::V3Index),
+        ["openapi", "v3", key @ ..] => Form::OpenApi(OpenApi::V3(key.join("/"))),
         _ => Form::Other,
     };
     Ok(Target { method: method.clone(), form, parameters: Parameters::parse(uri.query().unwrap_or_default()), path })
@@ -155,7 +176,8 @@ impl Target {
                 label_selector: self.parameters.labels().ok().filter(|selector| !selector.is_everything()),
                 ..ResourceAttributes::default()
             },
-            Form::Discovery(_) | Form::Other => {
+            Form::Resource(resource) => resource.attributes(self),
+            Form::Discovery(_) | Form::OpenApi(_) | Form::Other => {
                 return Attributes::NonResource { path: self.path.clone(), verb: self.method.as_str().to_lowercase() };
             }
         };
@@ -188,6 +210,7 @@ impl CustomTarget {
 
     /// The question to the provider.
     pub fn query(&self, parameters: &Parameters) -> Result<CustomQuery, BadParameter> {
+        parameters.check_integers()?;
         let selected = parameters.labels()?;
         let series = parameters.metric_labels()?;
         let object = self.object();
@@ -237,6 +260,7 @@ impl CustomTarget {
 impl ExternalTarget {
     /// The question to the provider.
     pub fn query(&self, parameters: &Parameters) -> Result<ExternalQuery, BadParameter> {
+        parameters.check_integers()?;
         let series: Selector = parameters.labels()?;
         Ok(ExternalQuery { namespace: self.namespace.clone(), metric: self.metric.clone(), series })
     }
@@ -262,6 +286,7 @@ fn below_group(group: Group, segments: &[&str]) -> Result<Form, PathError> {
         (_, rest) if rest.contains(&"") => Err(PathError::NotFound),
         (GroupVersion::Custom(version), rest) => custom(version, rest).map(Form::Custom),
         (GroupVersion::External, rest) => external(rest).map(Form::External),
+        (GroupVersion::Resource, rest) => resource::resource(rest).map(Form::Resource),
     }
 }
 

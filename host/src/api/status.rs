@@ -4,19 +4,24 @@
 //!
 //! Invariant: no answer carries `Retry-After` or `retryAfterSeconds`; client-go would sleep on them inside an HPA worker.
 
+mod wire;
+
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header, request::Parts};
-use serde::Serialize;
+use wire::{Cause, Details, Wire};
 
 use super::{
+    group::Group,
     negotiate::{Answer, NotAcceptable},
+    outcome::Outcome,
     parameters::BadParameter,
     path::PathError,
-    wire::{Empty, NotRepresentable},
+    shape::NoShape,
+    wire::{ListMeta, NotRepresentable},
 };
 use crate::model::{Attributes, AuthError, FetchError, GroupResource, Reason, ResourceAttributes, Selector, User};
 
-/// Bytes of a message that come from outside: enough for a cause, and what an HPA's condition shows without being cut.
+/// Bytes of a whole message: enough for a cause and a remedy, and `kubectl describe hpa` stays readable.
 const MAX_MESSAGE: usize = 512;
 
 /// A failure, ready to be sent.
@@ -26,6 +31,8 @@ pub struct Status {
     reason: &'static str,
     message: String,
     details: Option<Box<Details>>,
+    /// For the log alone.
+    outcome: Box<Outcome>,
 }
 
 /// What was asked for, for the texts of `NewMetricNotFoundError` and its two companions.
@@ -40,37 +47,6 @@ pub(super) struct Asked<'query> {
     pub(super) series: &'query Selector,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-struct Details {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    name: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    group: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    kind: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    causes: Vec<Cause>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Cause {
-    message: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Wire<'status> {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: Empty,
-    status: &'static str,
-    message: &'status str,
-    reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<&'status Details>,
-    code: u16,
-}
-
 impl Status {
     /// The answer to a path that nothing serves.
     pub fn not_found() -> Self {
@@ -80,7 +56,12 @@ impl Status {
     /// The answer to a URL that has no target.
     pub fn of_path(error: &PathError) -> Self {
         match error {
-            PathError::NotFound | PathError::Segment(_) | PathError::Reserved(_) => {
+            // `NewGenericServerResponse`, with its empty details.
+            PathError::NotFound => {
+                let status = Self::new(StatusCode::NOT_FOUND, "NotFound", error.to_string());
+                Self { details: Some(Box::default()), ..status }
+            }
+            PathError::Segment(_) | PathError::Reserved(_) => {
                 Self::new(StatusCode::NOT_FOUND, "NotFound", error.to_string())
             }
             PathError::Invalid | PathError::Namespace(_) => Self::bad_request(error.to_string()),
@@ -90,8 +71,10 @@ impl Status {
     /// The answer to who can't be told apart from an impostor. The cause is for the log alone.
     pub fn of_authentication(error: &AuthError) -> Self {
         match error {
-            AuthError::Unauthenticated(_) => {
-                Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned())
+            AuthError::Unauthenticated(cause) => {
+                let mut status = Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized".to_owned());
+                status.outcome.message = Some(one_line(cause));
+                status
             }
             AuthError::Forbidden { reason } => {
                 Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {}", one_line(reason)))
@@ -116,16 +99,24 @@ impl Status {
 
     /// The answer to a request that took too long as a whole, in the words of k8s.io/apiserver `pkg/server/filters/timeout.go`.
     pub fn timeout() -> Self {
-        let message = "Timeout: request did not complete within the allotted timeout".to_owned();
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
+        Self::timed_out("request did not complete within the allotted timeout")
     }
 
     /// The answer to a failed lookup.
     pub(super) fn of_fetch(error: &FetchError, asked: &Asked<'_>) -> Self {
+        let status = match error.reason {
+            Reason::MetricNotFound => Self::not_found_by(error, asked.metric_not_found()),
+            Reason::ObjectNotFound => Self::not_found_by(error, asked.object_not_found()),
+            _ => return Self::of_failure(error),
+        };
+        status.told_of(error)
+    }
+
+    /// The answer to a failed lookup of more than one metric, whose name there is none to tell.
+    pub(super) fn of_failure(error: &FetchError) -> Self {
         let message = || one_line(&error.to_string());
-        match error.reason {
-            Reason::MetricNotFound => Self::metric_not_found(asked),
-            Reason::ObjectNotFound => Self::object_not_found(asked),
+        let status = match error.reason {
+            Reason::MetricNotFound | Reason::ObjectNotFound => Self::new(StatusCode::NOT_FOUND, "NotFound", message()),
             Reason::BadRequest => Self::bad_request(message()),
             Reason::RateLimited | Reason::Overloaded => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message())
@@ -133,51 +124,51 @@ impl Status {
             Reason::Unavailable | Reason::Unauthorized | Reason::Loading => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message())
             }
-            Reason::Timeout => Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {}", message())),
+            Reason::Timeout => Self::timed_out(&message()),
             Reason::Internal => Self::internal(&message()),
-        }
+        };
+        status.told_of(error)
     }
 
-    /// `NewMetricNotFoundError`: nothing serves the metric.
+    /// With what the log is to know of the failure.
+    fn told_of(mut self, error: &FetchError) -> Self {
+        let (plugin, reason) = (error.plugin.clone(), Some(error.reason.as_str()));
+        *self.outcome = Outcome { plugin, reason, message: Some(one_line(&error.to_string())) };
+        self
+    }
+
+    /// Nothing serves the metric.
     pub(super) fn metric_not_found(asked: &Asked<'_>) -> Self {
-        let Asked { resource, metric, .. } = asked;
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "NotFound",
-            format!("the server could not find the metric {metric} for {resource}"),
-        )
+        Self::new(StatusCode::NOT_FOUND, "NotFound", asked.metric_not_found())
     }
 
     /// The kind's objects are not where the path looks for them; `where_they_are` says where.
     pub(super) fn out_of_scope(asked: &Asked<'_>, where_they_are: &str) -> Self {
-        let mut status = Self::metric_not_found(asked);
-        status.message.push_str(": ");
-        status.message.push_str(where_they_are);
+        Self::new(StatusCode::NOT_FOUND, "NotFound", format!("{}: {where_they_are}", asked.metric_not_found()))
+    }
+
+    /// In the words of custom-metrics-apiserver, and in those of the plugin that looked, if one did.
+    fn not_found_by(error: &FetchError, not_found: String) -> Self {
+        let message = match &error.plugin {
+            Some(_) => format!("{not_found}: {}", one_line(&error.to_string())),
+            None => not_found,
+        };
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message)
+    }
+
+    /// `NewTimeoutError`, with its empty details.
+    fn timed_out(cause: &str) -> Self {
+        let mut status = Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {cause}"));
+        status.details = Some(Box::default());
         status
     }
 
-    /// `NewMetricNotFoundForError`, with a selector `NewMetricNotFoundForSelectorError`: there is no value for this object.
-    fn object_not_found(asked: &Asked<'_>) -> Self {
-        let mut status = Self::metric_not_found(asked);
-        status.message.push_str(&format!(" {}", asked.object));
-        if !asked.series.is_everything() {
-            status.message.push_str(&format!(" with selector {}", asked.series));
-        }
-        status
-    }
-
-    fn bad_request(message: String) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
-    }
-
-    /// `NewMethodNotSupported`. `action` is the verb as authorization knows it.
-    pub(super) fn method_not_allowed(action: &str, resource: &GroupResource) -> Self {
-        let mut status = Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "MethodNotAllowed",
-            format!("{action} is not supported on resources of kind {:?}", resource.to_string()),
-        );
+    /// `NewNotFound`: there is no such object.
+    pub(super) fn named_not_found(resource: &GroupResource, name: &str) -> Self {
+        let message = format!("{resource} {name:?} not found");
+        let mut status = Self::new(StatusCode::NOT_FOUND, "NotFound", message);
         status.details = Some(Box::new(Details {
+            name: name.to_owned(),
             group: resource.group.clone(),
             kind: resource.name.clone(),
             ..Details::default()
@@ -185,9 +176,33 @@ impl Status {
         status
     }
 
+    fn bad_request(message: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// The answer to a method that no route has, in the words of `NewGenericServerResponse`.
+    pub(super) fn method_not_allowed() -> Self {
+        let mut status = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource".to_owned(),
+        );
+        status.details = Some(Box::default());
+        status
+    }
+
+    /// `NewMethodNotSupported`; `resource` is `*` in a group whose resources are not known one by one.
+    pub(super) fn watch_not_supported(group: Group, resource: &str) -> Self {
+        let mut status = Self::method_not_allowed();
+        let details = Details { group: group.name().to_owned(), kind: resource.to_owned(), ..Details::default() };
+        status.message = format!("watch is not supported on resources of kind \"{resource}.{}\"", group.name());
+        status.details = Some(Box::new(details));
+        status
+    }
+
     /// `NewInternalError`.
     fn internal(cause: &str) -> Self {
-        let cause = one_line(cause);
+        let cause = bounded(one_line(cause));
         let mut status =
             Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {cause}"));
         status.details = Some(Box::new(Details { causes: vec![Cause { message: cause }], ..Details::default() }));
@@ -210,7 +225,8 @@ impl Status {
     }
 
     fn new(code: StatusCode, reason: &'static str, message: String) -> Self {
-        Self { code, reason, message, details: None }
+        let outcome = Outcome { reason: Some(reason), ..Outcome::default() };
+        Self { code, reason, message: bounded(message), details: None, outcome: Box::new(outcome) }
     }
 
     /// The HTTP code.
@@ -225,28 +241,49 @@ impl Status {
 
     /// The response, in the encoding that `head` accepts, or in JSON.
     pub fn respond(&self, head: &Parts) -> Response {
-        self.write(Answer::negotiate(head).unwrap_or_default())
+        self.write(Answer::negotiate(head).unwrap_or(Answer::UNASKED))
     }
 
     pub(super) fn write(&self, answer: Answer) -> Response {
-        let Self { code, reason, message, details } = self;
-        let wire = Wire {
+        let code = self.code;
+        let mut response = answer.write(code, &self.wire());
+        if code == StatusCode::FORBIDDEN {
+            response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
+        if code == StatusCode::METHOD_NOT_ALLOWED {
+            // RFC 9110, 15.5.6: such an answer must name the methods that are allowed.
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        }
+        let mut outcome = Outcome::clone(&self.outcome);
+        outcome.message.get_or_insert_with(|| self.message.clone());
+        outcome.attach(response)
+    }
+
+    fn wire(&self) -> Wire<'_> {
+        let Self { code, reason, message, details, outcome: _ } = self;
+        Wire {
             kind: "Status",
             api_version: "v1",
-            metadata: Empty {},
+            metadata: ListMeta {},
             status: "Failure",
             message,
             reason,
             details: details.as_deref(),
             code: code.as_u16(),
-        };
-        let mut response = answer.write(*code, &wire);
-        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if *code == StatusCode::METHOD_NOT_ALLOWED {
-            // RFC 9110, 15.5.6: such an answer must name the methods that are allowed.
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         }
-        response
+    }
+}
+
+impl Asked<'_> {
+    /// `NewMetricNotFoundError`.
+    fn metric_not_found(&self) -> String {
+        format!("the server could not find the metric {} for {}", self.metric, self.resource)
+    }
+
+    /// `NewMetricNotFoundForError`, with a selector `NewMetricNotFoundForSelectorError`: there is no value for this object.
+    fn object_not_found(&self) -> String {
+        let text = format!("{} {}", self.metric_not_found(), self.object);
+        if self.series.is_everything() { text } else { format!("{text} with selector {}", self.series) }
     }
 }
 
@@ -259,6 +296,15 @@ impl From<BadParameter> for Status {
 impl From<NotRepresentable> for Status {
     fn from(error: NotRepresentable) -> Self {
         Self::bad_request(error.to_string())
+    }
+}
+
+impl From<NoShape> for Status {
+    fn from(error: NoShape) -> Self {
+        match error {
+            NoShape::NotAcceptable(error) => error.into(),
+            NoShape::IncludeObject(_) => Self::bad_request(error.to_string()),
+        }
     }
 }
 
@@ -288,28 +334,24 @@ fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// One printable line of at most [`MAX_MESSAGE`] bytes: what a plugin says lands in Events and terminals.
+/// One printable line: what a plugin says lands in Events and terminals.
 fn one_line(text: &str) -> String {
-    let printable = |character: char| matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1;
-    let mut line = String::new();
-    for word in
-        text.split(|character: char| character.is_whitespace() || !printable(character)).filter(|word| !word.is_empty())
-    {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
+    let words = text.split(|character: char| character.is_whitespace() || !is_printable(character));
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// At most [`MAX_MESSAGE`] bytes, and on one line whatever it repeats of the request. A text that is so already stays as it is.
+fn bounded(text: String) -> String {
+    let mut line = if text.chars().all(is_printable) { text } else { one_line(&text) };
     if line.len() > MAX_MESSAGE {
-        let cut = line
-            .char_indices()
-            .map(|(position, _)| position)
-            .take_while(|position| *position <= MAX_MESSAGE - 3)
-            .last();
-        line.truncate(cut.unwrap_or_default());
+        line.truncate(line.floor_char_boundary(MAX_MESSAGE - 3));
         line.push_str("...");
     }
     line
+}
+
+fn is_printable(character: char) -> bool {
+    matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1
 }
 
 #[cfg(test)]

@@ -1,22 +1,26 @@
-//! What the process says of itself: health, version, metrics, the state of its plugins. From memory; never asks a plugin.
+//! What the process says of itself: health, version, metrics, the state of its plugins, and which paths there are. From memory;
+//! never asks a plugin.
 
 use std::sync::Arc;
 
 use axum::{
     body::Body,
-    http::{Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     response::Response,
 };
 use serde_json::json;
 
-use super::expiry::Expiry;
+use super::{expiry::Expiry, health};
 use crate::{
+    api::{Group, Outcome},
     reload::Board,
     telemetry::{Metrics, Readiness},
 };
 
 /// Content type of OpenMetrics text, which Prometheus asks for.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const JSON: &str = "application/json";
 
 /// What there is to tell.
 pub(super) struct Endpoints {
@@ -27,54 +31,47 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Answers the paths that are not of the metrics APIs; `None` if there is no such path.
-    pub(super) fn answer(&self, method: &Method, path: &str, query: &str) -> Option<Response> {
-        if method != Method::GET && method != Method::HEAD {
-            return None;
-        }
+    /// Answers the paths that are not of the metrics APIs. Where there is nothing, it tells what there is, as k8s.io/apiserver
+    /// `pkg/server/routes/index.go` does.
+    pub(super) fn answer(&self, method: &Method, path: &str, query: &str) -> Response {
+        let reading = method == Method::GET || method == Method::HEAD;
+        let answer = if reading { self.known(path, query) } else { None };
+        answer.unwrap_or_else(|| {
+            let mut response = self.index(StatusCode::NOT_FOUND);
+            response.extensions_mut().insert(Outcome { reason: Some("NotFound"), ..Outcome::default() });
+            response
+        })
+    }
+
+    fn known(&self, path: &str, query: &str) -> Option<Response> {
         match path {
-            // Alive is who answers: a restart mends neither plugins nor backends.
-            "/healthz" | "/livez" => Some(text(StatusCode::OK, "ok".to_owned())),
-            "/readyz" => Some(ready(&self.readiness, query.contains("verbose"))),
+            "/" | "/index.html" => Some(self.index(StatusCode::OK)),
             "/version" => Some(version()),
             "/metrics" => {
                 self.expiry.observe(&self.metrics);
                 Some(respond(StatusCode::OK, OPENMETRICS, self.metrics.encode()))
             }
-            "/debug/plugins" => Some(respond(StatusCode::OK, "application/json", self.board.to_json())),
-            _ => self.check(path.strip_prefix("/readyz/")?),
+            "/debug/plugins" => Some(respond(StatusCode::OK, JSON, self.board.to_json())),
+            path => health::answer(path, query, &self.readiness),
         }
     }
 
-    fn check(&self, name: &str) -> Option<Response> {
-        let (_, holds) = self.readiness.facts().into_iter().find(|(known, _)| *known == name)?;
-        Some(if holds {
-            text(StatusCode::OK, "ok".to_owned())
-        } else {
-            not_ready(format!("{name} has not come about yet\n"))
-        })
+    /// `metav1.RootPaths`
+    fn index(&self, status: StatusCode) -> Response {
+        let own = ["/apis", "/debug/plugins", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"];
+        let mut paths: Vec<String> = own.map(str::to_owned).to_vec();
+        for group in Group::ALL {
+            paths.push(format!("/apis/{}", group.name()));
+            paths.extend(group.versions().iter().map(|version| format!("/apis/{version}")));
+        }
+        for path in health::PATHS {
+            paths.push(path.to_owned());
+            let checks = health::checks(path, &self.readiness);
+            paths.extend(checks.into_iter().map(|(check, _)| format!("{path}/{check}")));
+        }
+        paths.sort_unstable();
+        respond(status, JSON, format!("{:#}", json!({ "paths": paths })))
     }
-}
-
-fn ready(readiness: &Readiness, verbose: bool) -> Response {
-    let ready = readiness.is_ready();
-    if ready && !verbose {
-        return text(StatusCode::OK, "ok".to_owned());
-    }
-    // As k8s.io/apiserver `pkg/server/healthz` prints it.
-    let mut lines = String::new();
-    for (name, holds) in readiness.facts() {
-        lines.push_str(&if holds { format!("[+]{name} ok\n") } else { format!("[-]{name} failed: not yet\n") });
-    }
-    if ready {
-        text(StatusCode::OK, format!("{lines}readyz check passed\n"))
-    } else {
-        not_ready(format!("{lines}readyz check failed\n"))
-    }
-}
-
-fn not_ready(lines: String) -> Response {
-    text(StatusCode::INTERNAL_SERVER_ERROR, lines)
 }
 
 /// As `version.Info` of k8s.io/apimachinery.
@@ -86,16 +83,12 @@ fn version() -> Response {
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
         "compiler": "rustc",
     });
-    respond(StatusCode::OK, "application/json", document.to_string())
-}
-
-fn text(status: StatusCode, text: String) -> Response {
-    respond(status, "text/plain; charset=utf-8", text)
+    respond(StatusCode::OK, JSON, format!("{document:#}"))
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

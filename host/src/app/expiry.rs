@@ -10,6 +10,7 @@ use crate::{
 };
 
 /// What ends.
+#[derive(Default)]
 pub(super) struct Expiry {
     pub(super) serving: Arc<ServingCertificate>,
     /// Absent without a cluster.

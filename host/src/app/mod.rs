@@ -5,7 +5,10 @@ mod backend_trust;
 mod certificate;
 mod endpoints;
 mod expiry;
+mod filters;
+mod health;
 mod pipeline;
+mod requests;
 mod rooms;
 
 use std::{sync::Arc, time::Duration};
@@ -13,17 +16,21 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::info;
+use tracing::{info, warn};
 
 use self::rooms::Rooms;
 use crate::{
+    api::Api,
     config::Config,
     registry, reload, serve,
-    telemetry::{self, Metrics, Readiness},
+    telemetry::{self, Metrics, Readiness, RequestLog},
 };
 
 /// Time between "not ready" and the end of new connections: endpoints need it to learn that this replica is leaving.
 const LAME_DUCK: Duration = Duration::from_secs(3);
+
+/// For the last lines of the request log; more than a full queue needs, less than a kubelet waits.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Runs `serve` until SIGTERM or SIGINT.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -63,9 +70,13 @@ async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result
     background.spawn(rooms.source.run(events));
     let reloading = background.spawn(reloader.run(inbox, stop.clone()));
 
+    let (log, log_end) = RequestLog::start(config.request_log, metrics.request_log_dropped.clone())
+        .context("start the thread of the request log")?;
+    let requests = requests::Requests { metrics: metrics.clone(), log };
     let expiry = expiry::Expiry { serving: certificate.clone(), trust: rooms.auth.trust.clone() };
     let endpoints = endpoints::Endpoints { readiness: readiness.clone(), metrics, board, expiry };
-    let pipeline = pipeline::Pipeline::new(&config, rooms.auth, Arc::new(reader), rooms.kinds, endpoints);
+    let api = Api::new(Arc::new(reader), rooms.kinds).with_inventory(rooms.inventory);
+    let pipeline = pipeline::Pipeline::new(&config, rooms.auth, api, endpoints, requests);
     let server = serve::Server {
         listener,
         tls: serve::server_config(certificate, &certificate::policy(&config)).context("--tls-cipher-suites")?,
@@ -86,6 +97,9 @@ async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result
     server.await.context("serve")?;
     stop.cancel();
     reloading.await.context("reload")?;
+    if log_end.wait(LAST_LINES).is_err() {
+        warn!("the last lines of the request log could not be written in time");
+    }
     info!("stopped");
     Ok(())
 }

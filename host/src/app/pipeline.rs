@@ -5,32 +5,39 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts},
-    response::{IntoResponse as _, Response},
+    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
+    response::Response,
 };
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
-use super::{endpoints::Endpoints, rooms::Auth};
+use super::{
+    endpoints::Endpoints,
+    filters, health,
+    requests::{Answered, Requests},
+    rooms::Auth,
+};
 use crate::{
     api::{
-        Api, Group, Status,
+        Api, Status,
         path::{self, Form, PathError, Target},
     },
     config::Config,
-    model::{Attributes, Connection, Kinds, Provider},
-    telemetry::RequestLabels,
+    model::{Attributes, Connection, User},
+    telemetry::Metrics,
 };
 
 /// Joins requests and answers in logs, as in k8s.io/apiserver.
 static AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
-/// Bytes of an audit id that a client may choose.
-const AUDIT_ID_BYTES: usize = 64;
 
 /// What requests pass through.
 pub(super) struct Pipeline {
     auth: Auth,
     api: Api,
     endpoints: Endpoints,
+    requests: Requests,
     places: Semaphore,
     timeout: Duration,
 }
@@ -39,12 +46,12 @@ impl Pipeline {
     pub(super) fn new(
         config: &Config,
         auth: Auth,
-        provider: Arc<dyn Provider>,
-        kinds: Arc<dyn Kinds>,
+        api: Api,
         endpoints: Endpoints,
+        requests: Requests,
     ) -> Self {
         let places = Semaphore::new(config.max_requests_inflight);
-        Self { auth, api: Api::new(provider, kinds), endpoints, places, timeout: config.request_timeout }
+        Self { auth, api, endpoints, requests, places, timeout: config.request_timeout }
     }
 
     /// Every path goes the same way.
@@ -52,78 +59,101 @@ impl Pipeline {
         Router::new().fallback(handle).with_state(Arc::new(self))
     }
 
-    async fn answer(&self, request: Request) -> (Response, &'static str) {
-        let Ok(_place) = self.places.try_acquire() else { return (too_many(), "other") };
-        let (mut head, _body) = request.into_parts();
-        let target = path::parse(&head.method, &head.uri);
-        let group = target.as_ref().map_or("other", group);
-        match tokio::time::timeout(self.timeout, self.admit_and_answer(&mut head, target)).await {
-            Ok(response) => (response, group),
-            Err(_) => (Status::timeout().respond(&head), group),
+    /// `user` is filled in as soon as it is known: also for a request that takes too long afterwards.
+    async fn answer(&self, head: &mut Parts, target: &Result<Target, PathError>, user: &mut Option<User>) -> Response {
+        let Ok(_place) = self.place(head.uri.path()) else { return filters::too_many() };
+        match tokio::time::timeout(self.timeout, self.admit_and_answer(head, target, user)).await {
+            Ok(response) => response,
+            Err(_) => Status::timeout().respond(head),
         }
     }
 
-    async fn admit_and_answer(&self, head: &mut Parts, target: Result<Target, PathError>) -> Response {
+    /// Probes need none: a busy replica that failed them would be restarted, and its load fall on the others. Kubernetes exempts
+    /// the same paths from its own limits (FlowSchema `probes`).
+    fn place(&self, path: &str) -> Result<Place<'_>, TooMany> {
+        let metrics = &self.requests.metrics;
+        let permit = match self.places.try_acquire() {
+            Ok(permit) => Some(permit),
+            Err(_) if health::PATHS.contains(&path) => None,
+            Err(_) => {
+                metrics.requests_refused.inc();
+                return Err(TooMany);
+            }
+        };
+        metrics.requests_inflight.inc();
+        Ok(Place { _permit: permit, metrics })
+    }
+
+    async fn admit_and_answer(
+        &self,
+        head: &mut Parts,
+        target: &Result<Target, PathError>,
+        asking: &mut Option<User>,
+    ) -> Response {
         let Auth { authenticator, authorizer, .. } = &self.auth;
         let connection = head.extensions.get::<Arc<Connection>>().cloned().unwrap_or_default();
         let user = match authenticator.authenticate(&connection, &mut head.headers).await {
-            Ok(user) => user,
+            Ok(user) => asking.insert(user),
             Err(error) => return Status::of_authentication(&error).respond(head),
         };
-        let attributes = match &target {
+        let attributes = match target {
             Ok(target) => target.attributes(),
             Err(_) => {
                 Attributes::NonResource { path: head.uri.path().to_owned(), verb: head.method.as_str().to_lowercase() }
             }
         };
-        if let Err(error) = authorizer.authorize(&user, &attributes).await {
-            return Status::of_authorization(&error, &user, &attributes).respond(head);
+        if let Err(error) = authorizer.authorize(user, &attributes).await {
+            return Status::of_authorization(&error, user, &attributes).respond(head);
         }
         match target {
-            Ok(Target { form: Form::Other, path, .. }) => self.other(head, &path),
-            Ok(target) => self.api.respond(&target, head).await,
-            Err(error) => Status::of_path(&error).respond(head),
+            Ok(Target { form: Form::Other, path, method, .. }) => {
+                self.endpoints.answer(method, path, head.uri.query().unwrap_or_default())
+            }
+            Ok(target) => self.api.respond(target, head).await,
+            Err(error) => Status::of_path(error).respond(head),
         }
     }
+}
 
-    fn other(&self, head: &Parts, path: &str) -> Response {
-        let query = head.uri.query().unwrap_or_default();
-        self.endpoints.answer(&head.method, path, query).unwrap_or_else(|| Status::not_found().respond(head))
+/// A request under way.
+struct Place<'pipeline> {
+    _permit: Option<SemaphorePermit<'pipeline>>,
+    metrics: &'pipeline Metrics,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.metrics.requests_inflight.dec();
     }
 }
+
+/// As many requests are under way as may be.
+struct TooMany;
 
 async fn handle(State(pipeline): State<Arc<Pipeline>>, request: Request) -> Response {
     let started = Instant::now();
-    let audit_id = audit_id(request.headers());
-    let (mut response, group) = pipeline.answer(request).await;
-    response.headers_mut().insert(AUDIT_ID.clone(), audit_id);
-    let labels = RequestLabels { group, code: response.status().as_u16() };
-    pipeline.endpoints.metrics.request_seconds.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
-    pipeline.endpoints.metrics.requests.get_or_create(&labels).inc();
+    let (mut head, _body) = request.into_parts();
+    let audit_id = audit_id(&head.headers);
+    let target = path::parse(&head.method, &head.uri);
+    let mut user = None;
+    let answered = filters::survive(pipeline.answer(&mut head, &target, &mut user)).await;
+    let mut response = answered.unwrap_or_else(filters::panicked);
+    response.headers_mut().insert(AUDIT_ID.clone(), audit_id.clone());
+    let duration = started.elapsed();
+    let answered = Answered { head: &head, target: &target, user, audit_id: &audit_id, response: &response, duration };
+    pipeline.requests.tell(answered);
     response
 }
 
-/// The label of the request metrics.
-fn group(target: &Target) -> &'static str {
-    match &target.form {
-        Form::Custom(_) => Group::Custom.name(),
-        Form::External(_) => Group::External.name(),
-        Form::Discovery(_) => "discovery",
-        Form::Other => "other",
-    }
-}
-
-/// The client's, if it is one, else a new one.
+/// The client's as it is, else a new one; so does `pkg/endpoints/filters/audit_init.go` of k8s.io/apiserver.
 fn audit_id(headers: &HeaderMap) -> HeaderValue {
-    let sent = headers.get(&AUDIT_ID).filter(|id| id.len() <= AUDIT_ID_BYTES);
-    sent.cloned().unwrap_or_else(|| {
-        let id = format!("{:032x}", rand::random::<u128>());
-        HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("none"))
+    let sent = headers.get(&AUDIT_ID).filter(|id| !id.is_empty()).cloned();
+    sent.unwrap_or_else(|| {
+        let id = uuid::Uuid::new_v4().hyphenated();
+        HeaderValue::from_str(id.encode_lower(&mut uuid::Uuid::encode_buffer()))
+            .unwrap_or_else(|_| HeaderValue::from_static("none"))
     })
 }
 
-/// In the words of k8s.io/apiserver `pkg/server/filters/maxinflight.go`, but without `Retry-After`, on which client-go would sleep
-/// inside an HPA worker.
-fn too_many() -> Response {
-    (StatusCode::TOO_MANY_REQUESTS, "Too many requests, please try again later.\n").into_response()
-}
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use crate::{
     bundle::Grants,
     config::{Certificate, Cluster, Config},
     egress,
-    model::{Kinds, Objects},
+    model::{Inventory, Kinds, Objects},
     objects::{DiscoveredKinds, FixedObjects, ObjectPolicy, WatchedObjects},
     registry, reload,
     runtime::{CompilerConfig, Runtime},
@@ -61,6 +61,7 @@ pub(super) struct Rooms {
     pub(super) client: Option<Client>,
     pub(super) auth: Auth,
     pub(super) kinds: Arc<dyn Kinds>,
+    pub(super) inventory: Arc<dyn Inventory>,
     pub(super) source: Source,
     runtime: Arc<Runtime>,
     dependencies: Arc<dyn Dependencies>,
@@ -84,7 +85,7 @@ impl Rooms {
             (Some(cluster), Some(_)) => delegated(cluster, stop, background).await?,
             _ => Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only(), trust: None },
         };
-        let (kinds, objects) = match &client {
+        let Cache { kinds, objects, inventory } = match &client {
             Some(client) => watched(config, client, background)?,
             None => fixed(),
         };
@@ -95,7 +96,7 @@ impl Rooms {
         };
         let runtime = Runtime::new(compiler, guests, objects, kinds.clone(), metrics)?;
         let egress = egress(config, stop, background).await?;
-        Ok(Self { client, auth, kinds, source, runtime, dependencies, reporter, egress })
+        Ok(Self { client, auth, kinds, inventory, source, runtime, dependencies, reporter, egress })
     }
 
     /// What reloads need.
@@ -185,20 +186,26 @@ async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &Tas
     })
 }
 
-type Cache = (Arc<dyn Kinds>, Arc<dyn Objects>);
+/// What is known of the cluster's objects.
+struct Cache {
+    kinds: Arc<dyn Kinds>,
+    objects: Arc<dyn Objects>,
+    inventory: Arc<dyn Inventory>,
+}
 
 fn watched(config: &Config, client: &Client, background: &TaskTracker) -> anyhow::Result<Cache> {
     let policy =
         ObjectPolicy::parse(config.object_resources.iter().map(String::as_str)).context("--object-resources")?;
     let kinds = Arc::new(DiscoveredKinds::new(client.clone()));
     background.spawn(kinds.clone().keep_fresh());
-    let objects = WatchedObjects::new(client.clone(), kinds.clone(), policy);
-    Ok((kinds, Arc::new(objects)))
+    let objects = Arc::new(WatchedObjects::new(client.clone(), kinds.clone(), policy));
+    background.spawn(objects.clone().end_idle());
+    Ok(Cache { kinds, inventory: objects.clone(), objects })
 }
 
 fn fixed() -> Cache {
     let fixed = Arc::new(FixedObjects::default());
-    (fixed.clone(), fixed)
+    Cache { kinds: fixed.clone(), objects: fixed.clone(), inventory: fixed }
 }
 
 type Plugins = (Source, Arc<dyn Dependencies>, Arc<dyn Reporter>);

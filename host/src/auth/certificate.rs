@@ -184,7 +184,7 @@ mod tests {
     fn a_verdict_is_kept_until_the_first_certificate_under_it_ends() {
         for (authority_life, life) in [(30 * DAY, DAY), (DAY, 30 * DAY)] {
             let (pem, leaf) = issue(authority_life, life);
-            let connection = Connection::of(vec![leaf]);
+            let connection = Connection::of(None, vec![leaf]);
             let trust =
                 Trust::new(TrustInputs { client_ca: Some(pem.into_bytes()), ..TrustInputs::default() }).unwrap();
             let first = verdict(&connection, &trust.load(), at(Duration::ZERO)).unwrap();
@@ -202,7 +202,7 @@ mod tests {
     fn a_verdict_ends_with_its_generation_of_authorities() {
         let (pem, leaf) = issue(DAY, DAY);
         let (other, _) = issue(DAY, DAY);
-        let connection = Connection::of(vec![leaf]);
+        let connection = Connection::of(None, vec![leaf]);
         let trust = Trust::new(TrustInputs { client_ca: Some(pem.into_bytes()), ..TrustInputs::default() }).unwrap();
         assert!(verdict(&connection, &trust.load(), at(Duration::ZERO)).unwrap().client.is_ok());
         trust.update(TrustInputs { client_ca: Some(other.into_bytes()), ..TrustInputs::default() }).unwrap();

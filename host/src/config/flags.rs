@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use clap::Args;
 use ipnet::IpNet;
 
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, RequestLogging};
 
 /// `wasm-metrics-adapter serve`
 #[derive(Debug, Clone, Args)]
@@ -171,6 +171,9 @@ pub(super) struct LoggingArgs {
     /// How lines look
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(super) logging_format: LogFormat,
+    /// Which requests have a line in the log: `off`, `errors` or `all`
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = RequestLogging::Errors, hide_possible_values = true)]
+    pub(super) request_log: RequestLogging,
 }
 
 /// A duration of one number and one unit, as in `10s`, `500ms` or `1m`.

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use flags::{AuthenticationArgs, ClusterArgs, ListenArgs, LoggingArgs, PluginArgs};
 pub use flags::{ServeArgs, TlsVersion};
 
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, RequestLogging};
 
 /// What `serve` is to do. Every value is checked.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ pub struct Config {
     pub log_filter: String,
     /// How they look.
     pub log_format: LogFormat,
+    /// Which requests have a line there.
+    pub request_log: RequestLogging,
 }
 
 /// Where the serving certificate comes from.
@@ -143,7 +145,7 @@ impl ServeArgs {
         let Self { listen, cluster, authentication, plugins, logging } = self;
         let ClusterArgs { kubeconfig, namespace, object_resources } = cluster;
         let PluginArgs { plugin_dir, compile_cache_dir, internal_cidrs, backend_ca_file, guest_threads } = plugins;
-        let LoggingArgs { log_filter, logging_format: log_format } = logging;
+        let LoggingArgs { log_filter, logging_format: log_format, request_log } = logging;
         let in_cluster = kubeconfig.is_some() || plugin_dir.is_none();
         let cluster = in_cluster.then(|| authentication.into_cluster(kubeconfig)).transpose()?;
         let unspecified = if in_cluster { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
@@ -173,6 +175,7 @@ impl ServeArgs {
             guest_threads,
             log_filter,
             log_format,
+            request_log,
         })
     }
 }

@@ -1,13 +1,18 @@
 //! What a request's connection proves.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// One TLS connection, shared by its requests.
 #[derive(Debug, Default)]
 pub struct Connection {
+    /// The other end, for logs: a proxy's, where one stands in between.
+    pub peer: Option<SocketAddr>,
     /// The client's certificate chain in DER, its own first; empty if it sent none. The handshake has proved that the client
     /// holds the first certificate's key, and nothing else.
     pub peer_certificates: Vec<Vec<u8>>,
@@ -17,9 +22,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection whose client sent this chain.
-    pub fn of(peer_certificates: Vec<Vec<u8>>) -> Self {
-        Self { peer_certificates, ..Self::default() }
+    /// A connection from `peer`, whose client sent this chain.
+    pub fn of(peer: Option<SocketAddr>, peer_certificates: Vec<Vec<u8>>) -> Self {
+        Self { peer, peer_certificates, ..Self::default() }
     }
 
     /// Whether whoever asked last on it was authenticated. Nobody has at its beginning.

@@ -8,8 +8,10 @@ mod metric;
 mod plugin;
 mod provider;
 mod quantity;
+mod quote;
 mod request;
 mod selector;
+mod usage;
 
 pub use claims::{Claims, CustomPattern, Listed, Pattern};
 pub use cluster::{Endpoint, Kind, Kinds, Objects};
@@ -18,8 +20,11 @@ pub use error::{AuthError, FetchError, Reason};
 pub use metric::{CustomMetric, GroupResource, InvalidMetricName, MetricName, UnixMillis};
 pub use plugin::{Generation, PluginId};
 pub use provider::{
-    Catalog, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample, ObjectSelection, Provider,
+    Catalog, CustomAnswer, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample, ObjectSelection,
+    Provider,
 };
-pub use quantity::{InvalidQuantity, Quantity};
+pub use quantity::{InvalidQuantity, Quantity, QuantityFormat};
+pub use quote::Quoted;
 pub use request::{Attributes, ResourceAttributes, User};
 pub use selector::{InvalidSelector, Operator, Requirement, Selector};
+pub use usage::{ContainerUsage, Inventory, Measurable, NodeSample, PodRef, PodSample, Usage};

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{CustomMetric, FetchError, MetricName, Quantity, Selector, UnixMillis};
+use super::{
+    CustomMetric, FetchError, MetricName, NodeSample, PluginId, PodRef, PodSample, Quantity, Selector, UnixMillis,
+};
 
 /// Answers metrics.
 #[async_trait]
@@ -14,10 +16,20 @@ pub trait Provider: Send + Sync + 'static {
     fn catalog(&self) -> Arc<Catalog>;
 
     /// A custom metric of one object (then exactly one sample) or of the objects that a selector selects.
-    async fn custom(&self, query: &CustomQuery) -> Result<Vec<CustomSample>, FetchError>;
+    async fn custom(&self, query: &CustomQuery) -> Result<CustomAnswer, FetchError>;
 
     /// Every series of an external metric that the query's selector selects.
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError>;
+
+    /// What the named pods use; those without a value are left out. By default there is nobody who knows.
+    async fn pods(&self, _pods: &[PodRef]) -> Result<Vec<PodSample>, FetchError> {
+        Err(FetchError::nobody_measures())
+    }
+
+    /// What the named nodes use; those without a value are left out. By default there is nobody who knows.
+    async fn nodes(&self, _names: &[String]) -> Result<Vec<NodeSample>, FetchError> {
+        Err(FetchError::nobody_measures())
+    }
 }
 
 /// The listed metrics, each list sorted and without repetition.
@@ -51,6 +63,15 @@ pub enum ObjectSelection {
     Selected(Selector),
 }
 
+/// The values of a custom metric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomAnswer {
+    /// Whose answer it is.
+    pub plugin: PluginId,
+    /// A value for each object.
+    pub samples: Vec<CustomSample>,
+}
+
 /// One object's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomSample {
@@ -78,6 +99,8 @@ pub struct ExternalQuery {
 /// The series of an external metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalAnswer {
+    /// Whose answer it is.
+    pub plugin: PluginId,
     /// The metric's name as its plugin listed it, or as the client sent it.
     pub metric: MetricName,
     /// Its series.

@@ -1,8 +1,12 @@
 //! Kinds from discovery: only the API group that a resource is of is asked, so that another group's broken server breaks nothing
 //! here. What was learned is kept when the API server can't be asked.
+//!
+//! Whoever asks for resources that don't exist costs the API server little: one list of groups a second at most, and one look at
+//! each group that does exist.
 
 use std::{
     collections::{BTreeMap, HashMap},
+    future::Future,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -13,18 +17,20 @@ use std::{
 use async_trait::async_trait;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroup, APIResourceList};
 use kube::Client;
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 
+use super::definitions;
 use crate::model::{FetchError, GroupResource, Kind, Kinds, Reason};
 
-/// How often groups that were asked for are asked again: a resource definition's scope and kind rarely change.
-pub const REFRESH_PERIOD: Duration = Duration::from_secs(600);
+/// How often groups that were asked for are asked again without a cause: for the kinds of aggregated API servers, whose changes
+/// nobody tells, and which rarely change.
+const REFRESH_PERIOD: Duration = Duration::from_secs(600);
 /// A group is asked for at most once in this time, whatever is missing: a "no such kind" is believed for that long.
 const ASK_PERIOD: Duration = Duration::from_secs(1);
-/// The time for all requests of one group; a request waits for it.
+/// A list of the groups that is so young is as good as a new one.
+const FRESH: Duration = Duration::from_millis(100);
+/// The time for one question; a request waits for it.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Groups that are remembered. A cluster has some dozens; without a limit, paths with made-up groups would fill the memory.
-const MAX_GROUPS: usize = 1000;
 
 /// Served by this adapter: asking for them would lead back here.
 const OWN_GROUPS: [&str; 3] = ["custom.metrics.k8s.io", "external.metrics.k8s.io", "metrics.k8s.io"];
@@ -32,51 +38,63 @@ const OWN_GROUPS: [&str; 3] = ["custom.metrics.k8s.io", "external.metrics.k8s.io
 /// Kinds as the API server describes them.
 pub struct DiscoveredKinds {
     client: Client,
+    /// Held while the groups are listed: others wait for that answer instead of asking too.
+    listed: Mutex<Option<Asked<Arc<Groups>>>>,
     groups: RwLock<HashMap<String, Arc<Group>>>,
     revision: AtomicU64,
 }
+
+/// The versions of every API group but the core group, the preferred one first.
+type Groups = BTreeMap<String, Vec<String>>;
 
 /// One API group, by resource name.
 type Resources = BTreeMap<String, Kind>;
 
 #[derive(Default)]
 struct Group {
-    /// Held while the group is asked: others wait for that answer instead of asking too.
-    asking: tokio::sync::Mutex<Option<Asked>>,
+    /// Held while the group is asked, as above.
+    asking: Mutex<Option<Asked<()>>>,
     /// The last good answer.
     resources: RwLock<Resources>,
 }
 
-struct Asked {
+/// The last question and what came of it.
+struct Asked<T> {
     at: Instant,
-    result: Result<(), FetchError>,
+    result: Result<T, FetchError>,
 }
 
 impl DiscoveredKinds {
     /// Knows nothing yet.
     pub fn new(client: Client) -> Self {
-        Self { client, groups: RwLock::default(), revision: AtomicU64::new(0) }
+        Self { client, listed: Mutex::default(), groups: RwLock::default(), revision: AtomicU64::new(0) }
     }
 
-    /// Asks again for every group that has been asked for, each [`REFRESH_PERIOD`], for ever.
+    /// Follows changes of what was asked for, for ever: those of custom resource definitions at once, all others by and by.
     pub async fn keep_fresh(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(REFRESH_PERIOD);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        ticks.tick().await;
-        loop {
-            ticks.tick().await;
-            self.refresh().await;
+        let regularly = async {
+            loop {
+                tokio::time::sleep(REFRESH_PERIOD).await;
+                self.refresh().await;
+            }
+        };
+        tokio::join!(regularly, definitions::follow(self.client.clone(), &*self));
+    }
+
+    /// Asks again for every group that has been asked for, one after the other.
+    pub(super) async fn refresh(&self) {
+        let names: Vec<_> = self.read_groups().keys().cloned().collect();
+        for name in names {
+            self.refresh_group(&name).await;
         }
     }
 
-    /// Asks again for every group that is known to have resources, one after the other. The others are forgotten, and asked
-    /// for when they are needed.
-    pub async fn refresh(&self) {
-        self.groups.write().unwrap_or_else(PoisonError::into_inner).retain(|_, group| !group.is_empty());
-        let groups: Vec<_> = self.read_groups().iter().map(|(name, group)| (name.clone(), Arc::clone(group))).collect();
-        for (name, group) in groups {
+    /// Asks again for a group, if anybody has asked for it.
+    pub(super) async fn refresh_group(&self, name: &str) {
+        let Some(group) = self.read_groups().get(name).cloned() else { return };
+        if let Ok(Some(versions)) = self.versions(name, FRESH).await {
             let mut asked = group.asking.lock().await;
-            self.ask(&name, &group, &mut asked).await;
+            self.ask(name, &versions, &group, &mut asked).await;
         }
     }
 
@@ -84,26 +102,43 @@ impl DiscoveredKinds {
         self.groups.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The group's place, made if there is room; groups that turned out empty make room.
-    fn group(&self, name: &str) -> Option<Arc<Group>> {
+    /// The place of a group that exists.
+    fn group(&self, name: &str) -> Arc<Group> {
         if let Some(group) = self.read_groups().get(name) {
-            return Some(Arc::clone(group));
+            return Arc::clone(group);
         }
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        if groups.len() >= MAX_GROUPS {
-            groups.retain(|_, group| !group.is_empty());
-        }
-        (groups.len() < MAX_GROUPS).then(|| Arc::clone(groups.entry(name.to_owned()).or_default()))
+        Arc::clone(groups.entry(name.to_owned()).or_default())
     }
 
-    async fn ask(&self, name: &str, group: &Group, asked: &mut Option<Asked>) {
-        let answer = match tokio::time::timeout(ASK_TIMEOUT, discover(&self.client, name)).await {
-            Ok(answer) => answer.map_err(|error| unavailable(name, &error)),
-            Err(_) => Err(FetchError::new(
-                Reason::Unavailable,
-                format!("discovery of API group `{name}` did not answer in time; check the server behind that group"),
-            )),
+    /// The versions of a group by a list that is younger than `age`; `None` if there is no such group.
+    async fn versions(&self, group: &str, age: Duration) -> Result<Option<Vec<String>>, FetchError> {
+        if group.is_empty() {
+            return Ok(Some(vec!["v1".to_owned()]));
+        }
+        let mut listed = self.listed.lock().await;
+        let result = match listed.as_ref().filter(|asked| asked.at.elapsed() < age) {
+            Some(asked) => asked.result.clone(),
+            None => {
+                let result = in_time("the API groups", list(&self.client)).await.map(Arc::new);
+                *listed = Some(Asked { at: Instant::now(), result: result.clone() });
+                result.inspect(|groups| self.forget_absent(groups))
+            }
         };
+        Ok(result?.get(group).cloned())
+    }
+
+    fn forget_absent(&self, present: &Groups) {
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        let before = groups.len();
+        groups.retain(|name, _| name.is_empty() || present.contains_key(name));
+        if groups.len() < before {
+            self.revision.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    async fn ask(&self, name: &str, versions: &[String], group: &Group, asked: &mut Option<Asked<()>>) {
+        let answer = in_time(&format!("the kinds of API group `{name}`"), discover(&self.client, name, versions)).await;
         let result = answer.map(|resources| {
             let mut known = group.resources.write().unwrap_or_else(PoisonError::into_inner);
             if *known != resources {
@@ -111,9 +146,6 @@ impl DiscoveredKinds {
                 self.revision.fetch_add(1, Ordering::Release);
             }
         });
-        if let Err(error) = &result {
-            tracing::warn!(group = name, %error, "discovery failed; what was known of the group stays");
-        }
         *asked = Some(Asked { at: Instant::now(), result });
     }
 }
@@ -124,15 +156,14 @@ impl Kinds for DiscoveredKinds {
         if !may_be_asked(resource) {
             return Ok(None);
         }
-        let too_many =
-            || FetchError::new(Reason::Unavailable, "too many API groups are known; remove unused ones".to_owned());
-        let group = self.group(&resource.group).ok_or_else(too_many)?;
-        if let Some(kind) = group.known(&resource.name) {
+        if let Some(kind) = self.known(resource) {
             return Ok(Some(kind));
         }
+        let Some(versions) = self.versions(&resource.group, ASK_PERIOD).await? else { return Ok(None) };
+        let group = self.group(&resource.group);
         let mut asked = group.asking.lock().await;
         if asked.as_ref().is_none_or(|asked| asked.at.elapsed() >= ASK_PERIOD) {
-            self.ask(&resource.group, &group, &mut asked).await;
+            self.ask(&resource.group, &versions, &group, &mut asked).await;
         }
         match (group.known(&resource.name), asked.as_ref().map(|asked| asked.result.clone())) {
             (Some(kind), _) => Ok(Some(kind)),
@@ -154,43 +185,54 @@ impl Group {
     fn known(&self, name: &str) -> Option<Kind> {
         self.resources.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
-
-    fn is_empty(&self) -> bool {
-        self.resources.read().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
 }
 
-/// Whether it can be a resource of another server: a group becomes part of a URL, so it must be a DNS name (RFC 1123).
+/// Whether it can be a resource of another server: names of API groups and resources are DNS names (RFC 1123).
 fn may_be_asked(resource: &GroupResource) -> bool {
     let dns = |text: &str| {
         text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.'))
     };
     let group = resource.group.as_str();
-    !OWN_GROUPS.contains(&group)
-        && group.len() <= 253
-        && dns(group)
-        && !group.starts_with('.')
-        && !resource.name.is_empty()
-        && dns(&resource.name)
+    !OWN_GROUPS.contains(&group) && dns(group) && !resource.name.is_empty() && dns(&resource.name)
+}
+
+/// Waits for the API server's word about `what`, but not longer than a request can.
+async fn in_time<T>(what: &str, question: impl Future<Output = Result<T, kube::Error>>) -> Result<T, FetchError> {
+    let answer = tokio::time::timeout(ASK_TIMEOUT, question).await;
+    let result = match answer {
+        Ok(answer) => answer.map_err(|error| unavailable(what, &error)),
+        Err(_) => Err(FetchError::new(
+            Reason::Unavailable,
+            format!("discovery of {what} did not answer in time; check the server that has them"),
+        )),
+    };
+    result.inspect_err(|error| tracing::warn!(what, %error, "discovery failed; what was known stays"))
+}
+
+async fn list(client: &Client) -> Result<Groups, kube::Error> {
+    let groups = client.list_api_groups().await?.groups;
+    Ok(groups.into_iter().map(|group| (group.name.clone(), versions(group))).collect())
+}
+
+/// The preferred version first.
+fn versions(group: APIGroup) -> Vec<String> {
+    let preferred = group.preferred_version.map(|preferred| preferred.version);
+    let mut versions: Vec<String> = group.versions.into_iter().map(|version| version.version).collect();
+    versions.sort_by_key(|version| Some(version) != preferred.as_ref());
+    versions
 }
 
 /// The resources of a group: of its preferred version, and those that only other versions have, as the REST mapper of client-go
 /// finds them. A version that fails is an error unless it is not the preferred one.
-async fn discover(client: &Client, group: &str) -> Result<Resources, kube::Error> {
-    if group.is_empty() {
-        let mut resources = Resources::new();
-        collect(&mut resources, group, "v1", client.list_core_api_resources("v1").await?);
-        return Ok(resources);
-    }
-    let Some(described) = found(get::<APIGroup>(client, &format!("/apis/{group}")).await)? else {
-        return Ok(Resources::new());
-    };
-    let preferred = described.preferred_version.map(|preferred| preferred.version);
-    let mut versions: Vec<String> = described.versions.into_iter().map(|version| version.version).collect();
-    versions.sort_by_key(|version| Some(version) != preferred.as_ref());
+async fn discover(client: &Client, group: &str, versions: &[String]) -> Result<Resources, kube::Error> {
     let mut resources = Resources::new();
     for (position, version) in versions.iter().enumerate() {
-        match found(client.list_api_group_resources(&format!("{group}/{version}")).await) {
+        let listed = if group.is_empty() {
+            client.list_core_api_resources(version).await
+        } else {
+            client.list_api_group_resources(&format!("{group}/{version}")).await
+        };
+        match found(listed) {
             Ok(list) => collect(&mut resources, group, version, list.unwrap_or_default()),
             Err(error) if position == 0 => return Err(error),
             Err(error) => tracing::warn!(group, version, %error, "a version of an API group can't be discovered"),
@@ -199,11 +241,7 @@ async fn discover(client: &Client, group: &str) -> Result<Resources, kube::Error
     Ok(resources)
 }
 
-async fn get<T: serde::de::DeserializeOwned>(client: &Client, path: &str) -> Result<T, kube::Error> {
-    client.request(http::Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?).await
-}
-
-/// A 404 is an answer: there is no such group or version.
+/// A 404 is an answer: there is no such version.
 fn found<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -224,18 +262,17 @@ fn collect(resources: &mut Resources, group: &str, version: &str, list: APIResou
     }
 }
 
-fn unavailable(group: &str, error: &kube::Error) -> FetchError {
+fn unavailable(what: &str, error: &kube::Error) -> FetchError {
     let message = match error {
         kube::Error::Api(status) if status.code == 403 => {
             format!(
-                "the adapter may not discover API group `{group}`; bind its ServiceAccount to the ClusterRole `system:discovery`"
+                "the adapter may not discover {what}; bind its ServiceAccount to the ClusterRole `system:discovery`"
             )
         }
-        kube::Error::Api(status) => format!(
-            "discovery of API group `{group}` failed with status {}; check the server behind that group",
-            status.code
-        ),
-        _ => format!("the API server can't be asked about API group `{group}`; check that the adapter reaches it"),
+        kube::Error::Api(status) => {
+            format!("discovery of {what} failed with status {}; check the server that has them", status.code)
+        }
+        _ => format!("the API server can't be asked about {what}; check that the adapter reaches it"),
     };
     FetchError::new(Reason::Unavailable, message)
 }

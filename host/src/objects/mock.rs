@@ -60,6 +60,11 @@ impl Server {
 }
 
 impl Events {
+    /// Waits until the client has let go of the watch.
+    pub(super) async fn ended(&self) {
+        self.0.closed().await;
+    }
+
     /// Sends one event.
     pub(super) fn send(&self, kind: &str, object: &Value) {
         self.0.send(serde_json::json!({ "type": kind, "object": object })).unwrap();

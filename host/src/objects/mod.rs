@@ -2,10 +2,13 @@
 //! watches. Reads only; never asks for a kind that the operator has not listed, never for Secrets, and never for the API groups
 //! that this adapter serves itself.
 //!
-//! In reading order: [`DiscoveredKinds`] says what there is, [`ObjectPolicy`] what plugins may see, [`WatchedObjects`] answers
-//! from an `index` that a `watch` keeps. [`FixedObjects`] is all of it without a cluster.
+//! In reading order: [`DiscoveredKinds`] says what there is, kept in step with custom resource `definitions`, [`ObjectPolicy`]
+//! what plugins may see, [`WatchedObjects`] answers from an `index` that a `watch` keeps as long as somebody asks, and so does the
+//! `inventory` for metrics.k8s.io. [`FixedObjects`] is all of it without a cluster.
 
+mod definitions;
 mod index;
+mod inventory;
 mod kinds;
 #[cfg(test)]
 mod mock;
@@ -15,7 +18,7 @@ mod watch;
 mod watched;
 
 pub use index::Object;
-pub use kinds::{DiscoveredKinds, REFRESH_PERIOD};
+pub use kinds::DiscoveredKinds;
 pub use policy::{InvalidObjectPolicy, ObjectPolicy};
 pub use table::FixedObjects;
 pub use watched::WatchedObjects;

@@ -1,9 +1,9 @@
 //! Keeps an index up to date with one watch of the API server. A watch that fails is tried again for ever, and what it knew
 //! stays: only a first listing that has not come is an error.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, pin::pin, sync::Arc, time::Duration};
 
-use futures::{StreamExt, pin_mut};
+use futures::{Stream, StreamExt};
 use kube::{
     Api, Resource,
     runtime::{
@@ -12,7 +12,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::index::{Index, Object};
@@ -20,11 +20,15 @@ use crate::model::{FetchError, GroupResource, Reason};
 
 /// How long a request waits for the first listing of a kind. The HPA controller asks again after 15 seconds anyway.
 const FIRST_LISTING: Duration = Duration::from_secs(2);
+/// A watch that was refused is started again at once when it is asked for, but not more often than this: the watch itself waits
+/// up to half a minute between its tries.
+const REFUSED_FOR: Duration = Duration::from_secs(1);
 
 /// Objects of one kind, watched. Dropping it ends the watch.
 pub(super) struct Watch {
     index: Arc<Index>,
     state: watch::Receiver<State>,
+    started: Instant,
     resource: GroupResource,
     _task: AbortOnDropHandle<()>,
 }
@@ -33,14 +37,14 @@ pub(super) struct Watch {
 enum State {
     /// The first listing has not come yet.
     Listing,
-    /// The first listing was refused; it is tried again.
+    /// The first listing was refused, or there are no such objects any more; it is tried again.
     Refused(FetchError),
     /// The index is complete, if perhaps old.
     Ready,
 }
 
 impl Watch {
-    /// Starts on `home`; `keep` makes of an object what the index keeps.
+    /// Starts on `home` with all objects; `keep` makes of an object what the index keeps.
     pub(super) fn start<K>(
         home: &Handle,
         resource: &GroupResource,
@@ -50,10 +54,36 @@ impl Watch {
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
+        Self::start_of(home, resource, api, watcher::Config::default(), keep)
+    }
+
+    /// The same with those of the objects that `which` selects.
+    pub(super) fn start_of<K>(
+        home: &Handle,
+        resource: &GroupResource,
+        api: Api<K>,
+        which: watcher::Config,
+        keep: impl Fn(&K) -> Object + Send + 'static,
+    ) -> Self
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
         let index = Arc::new(Index::default());
         let (sender, state) = watch::channel(State::Listing);
-        let task = home.spawn(run(api, Arc::clone(&index), sender, keep, resource.clone()));
-        Self { index, state, resource: resource.clone(), _task: AbortOnDropHandle::new(task) }
+        let events = patiently(watcher::watcher(api, which));
+        let task = home.spawn(run(events, Arc::clone(&index), sender, keep, resource.clone()));
+        let started = Instant::now();
+        Self { index, state, started, resource: resource.clone(), _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Whether the index can be read at once.
+    pub(super) fn is_ready(&self) -> bool {
+        *self.state.borrow() == State::Ready
+    }
+
+    /// Whether a new watch may do better.
+    pub(super) fn is_spent(&self) -> bool {
+        matches!(*self.state.borrow(), State::Refused(_)) && self.started.elapsed() >= REFUSED_FOR
     }
 
     /// The index, once it is complete.
@@ -78,20 +108,17 @@ impl Watch {
 }
 
 async fn run<K>(
-    api: Api<K>,
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
     index: Arc<Index>,
     state: watch::Sender<State>,
     keep: impl Fn(&K) -> Object,
     resource: GroupResource,
-) where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
-    pin_mut!(events);
+) {
+    let mut events = pin!(events);
     let mut listing = Vec::new();
     while let Some(event) = events.next().await {
         match event {
-            Ok(Event::Init) => listing.clear(),
+            Ok(Event::Init) => {}
             Ok(Event::InitApply(object)) => listing.push(keep(&object)),
             Ok(Event::InitDone) => {
                 index.replace(std::mem::take(&mut listing));
@@ -100,14 +127,16 @@ async fn run<K>(
             Ok(Event::Apply(object)) => index.apply(keep(&object)),
             Ok(Event::Delete(object)) => index.delete(&keep(&object)),
             Err(error) => {
+                // What a listing has brought before it failed is brought again by the next.
+                listing.clear();
                 tracing::warn!(%resource, %error, "watch failed; it is tried again, and what is known stays");
                 if let Some(refusal) = refusal(&resource, &error) {
                     state.send_if_modified(|state| {
-                        let first = *state != State::Ready;
-                        if first {
-                            *state = State::Refused(refusal);
+                        let applies = refusal.ends_what_is_known || *state != State::Ready;
+                        if applies {
+                            *state = State::Refused(refusal.error);
                         }
-                        first
+                        applies
                     });
                 }
             }
@@ -115,22 +144,44 @@ async fn run<K>(
     }
 }
 
-/// What to tell of an error that waiting alone does not cure.
-fn refusal(resource: &GroupResource, error: &watcher::Error) -> Option<FetchError> {
+/// Waits longer and longer between tries that fail, up to half a minute. kube's back-off begins anew with each event that is no
+/// error; the one that tells of another try is none of the kind.
+pub(super) fn patiently<K>(
+    events: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send
+where
+    K: Send,
+{
+    events.filter(|event| std::future::ready(!matches!(event, Ok(Event::Init)))).default_backoff()
+}
+
+struct Refusal {
+    error: FetchError,
+    /// Whether objects that were listed before are gone with it.
+    ends_what_is_known: bool,
+}
+
+/// What to tell of an error that waiting alone does not cure. A missing right is no reason to forget what was seen with it: roles
+/// are often replaced by deleting and creating them.
+fn refusal(resource: &GroupResource, error: &watcher::Error) -> Option<Refusal> {
     let code = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,
         watcher::Error::WatchError(status) => status.code,
         _ => return None,
     };
-    (code == 403).then(|| {
-        let rule = format!(
-            "apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [\"list\", \"watch\"]",
-            resource.group, resource.name
-        );
-        FetchError::new(
-            Reason::Unavailable,
-            format!("the adapter may not list `{resource}`; add this rule to its ClusterRole: {rule}"),
-        )
-    })
+    let message = match code {
+        403 => {
+            let rule = format!(
+                "apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [\"list\", \"watch\"]",
+                resource.group, resource.name
+            );
+            format!("the adapter may not list `{resource}`; add this rule to its ClusterRole: {rule}")
+        }
+        404 => {
+            format!("the API server does not serve `{resource}` any more; restore the kind, or the server behind it")
+        }
+        _ => return None,
+    };
+    Some(Refusal { error: FetchError::new(Reason::Unavailable, message), ends_what_is_known: code == 404 })
 }

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -12,10 +13,16 @@ use kube::{
     Api, Client, ResourceExt,
     core::{ApiResource, DynamicObject, PartialObjectMeta},
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 
 use super::{ObjectPolicy, index::Object, watch::Watch};
 use crate::model::{Endpoint, FetchError, GroupResource, Kind, Kinds, Objects, Reason, Selector};
+
+/// A watch that nobody asks is ended after this time: long enough that a metric which is looked at now and then costs no new
+/// listing each time, and forty times what the HPA controller leaves between two looks.
+const IDLE: Duration = Duration::from_secs(600);
+/// How often idle watches are looked for.
+const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
 /// Objects of the kinds on the operator's list.
 pub struct WatchedObjects {
@@ -24,13 +31,22 @@ pub struct WatchedObjects {
     policy: ObjectPolicy,
     /// The runtime on which watches live, whatever runtime a guest waits on.
     home: Handle,
-    watches: Mutex<HashMap<(GroupResource, Detail), Arc<Watch>>>,
+    watches: Mutex<HashMap<(GroupResource, Detail), Kept>>,
+}
+
+/// A watch and what it was started for.
+struct Kept {
+    watch: Arc<Watch>,
+    kind: Kind,
+    asked: Instant,
 }
 
 /// How much of the objects is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Detail {
+pub(super) enum Detail {
     Metadata,
+    /// Metadata of the pods in phase Running.
+    Running,
     Addresses,
 }
 
@@ -40,41 +56,70 @@ impl WatchedObjects {
         Self { client, kinds, policy, home: Handle::current(), watches: Mutex::default() }
     }
 
-    /// A watch that is under way, or the one that `start` starts.
-    fn watch(&self, resource: &GroupResource, detail: Detail, start: impl FnOnce() -> Watch) -> Arc<Watch> {
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(super) fn home(&self) -> &Handle {
+        &self.home
+    }
+
+    /// Ends watches that nobody has asked for [`IDLE`], for ever. Their memory is given back with the last answer from them.
+    pub async fn end_idle(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP_PERIOD).await;
+            let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+            watches.retain(|_, kept| kept.asked.elapsed() < IDLE);
+        }
+    }
+
+    /// The watch that is under way, or the one that `start` starts. A kind that is not what it was is watched anew.
+    pub(super) fn watch(
+        &self,
+        resource: &GroupResource,
+        detail: Detail,
+        kind: &Kind,
+        start: impl Fn() -> Watch,
+    ) -> Arc<Watch> {
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut key = (resource.clone(), detail);
         if detail == Detail::Metadata {
             // Whoever watches addresses knows the names too.
-            if let Some(watch) = watches.get(&(resource.clone(), Detail::Addresses)) {
-                return Arc::clone(watch);
+            let whole = (resource.clone(), Detail::Addresses);
+            if watches.get(&whole).is_some_and(|kept| kept.watch.is_ready() && kept.kind == *kind) {
+                key = whole;
             }
         }
-        Arc::clone(watches.entry((resource.clone(), detail)).or_insert_with(|| Arc::new(start())))
+        let new = || Kept { watch: Arc::new(start()), kind: kind.clone(), asked: Instant::now() };
+        let kept = watches.entry(key).or_insert_with(new);
+        if kept.kind != *kind || kept.watch.is_spent() {
+            *kept = new();
+        }
+        kept.asked = Instant::now();
+        Arc::clone(&kept.watch)
     }
 
     fn watch_names(&self, resource: &GroupResource, kind: &Kind) -> Arc<Watch> {
-        self.watch(resource, Detail::Metadata, || {
+        self.watch(resource, Detail::Metadata, kind, || {
             let described = api_resource(resource, kind);
             let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client.clone(), &described);
             Watch::start(&self.home, resource, api, |object| named(object, Vec::new(), true))
         })
     }
 
-    fn watch_addresses(&self, resource: &GroupResource) -> Result<Arc<Watch>, FetchError> {
-        let client = self.client.clone();
-        let home = &self.home;
-        let start = |detail| match (resource.group.as_str(), resource.name.as_str()) {
-            ("", "pods") => Some(self.watch(resource, detail, || Watch::start(home, resource, Api::all(client), pod))),
-            ("", "services") => {
-                Some(self.watch(resource, detail, || Watch::start(home, resource, Api::all(client), service)))
+    fn watch_addresses(&self, resource: &GroupResource, kind: &Kind) -> Result<Arc<Watch>, FetchError> {
+        let (client, home) = (|| self.client.clone(), &self.home);
+        let watch = |start: &dyn Fn() -> Watch| Ok(self.watch(resource, Detail::Addresses, kind, start));
+        match (resource.group.as_str(), resource.name.as_str()) {
+            ("", "pods") => watch(&|| Watch::start(home, resource, Api::all(client()), pod)),
+            ("", "services") => watch(&|| Watch::start(home, resource, Api::all(client()), service)),
+            ("", "nodes") => watch(&|| Watch::start(home, resource, Api::all(client()), node)),
+            _ => {
+                let message =
+                    format!("objects of kind `{resource}` have no addresses; ask for pods, services or nodes");
+                Err(FetchError::new(Reason::BadRequest, message))
             }
-            ("", "nodes") => {
-                Some(self.watch(resource, detail, || Watch::start(home, resource, Api::all(client), node)))
-            }
-            _ => None,
-        };
-        let message = || format!("objects of kind `{resource}` have no addresses; ask for pods, services or nodes");
-        start(Detail::Addresses).ok_or_else(|| FetchError::new(Reason::BadRequest, message()))
+        }
     }
 
     /// The kind, if plugins may see it and it lives where the request is.
@@ -104,8 +149,8 @@ impl Objects for WatchedObjects {
         resource: &GroupResource,
         selector: &Selector,
     ) -> Result<Vec<Endpoint>, FetchError> {
-        self.visible(namespace, resource).await?;
-        let watch = self.watch_addresses(resource)?;
+        let kind = self.visible(namespace, resource).await?;
+        let watch = self.watch_addresses(resource, &kind)?;
         Ok(watch.index().await?.select(namespace.unwrap_or_default(), selector, endpoint))
     }
 }
@@ -136,13 +181,13 @@ pub(super) fn endpoint(object: &Object) -> Endpoint {
     Endpoint { name, labels, addresses, ready }
 }
 
-fn api_resource(resource: &GroupResource, kind: &Kind) -> ApiResource {
+pub(super) fn api_resource(resource: &GroupResource, kind: &Kind) -> ApiResource {
     let Kind { group, version, kind, namespaced: _ } = kind.clone();
     let api_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
     ApiResource { group, version, api_version, kind, plural: resource.name.clone() }
 }
 
-fn named(object: &impl ResourceExt, addresses: Vec<String>, ready: bool) -> Object {
+pub(super) fn named(object: &impl ResourceExt, addresses: Vec<String>, ready: bool) -> Object {
     Object {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),

@@ -37,8 +37,8 @@ pub(super) enum Fault {
     Exit,
     #[error("the plugin moved more data in one call than the adapter carries ({} MiB); make it answer with less", HOSTCALL_BYTES >> 20)]
     TooMuchData,
-    #[error("the plugin answered with {count} items, and limits.listItems is {limit}")]
-    TooManyItems { count: usize, limit: usize },
+    #[error("the plugin answered with more than {limit} items; make it answer with fewer, or raise limits.listItems")]
+    TooManyItems { limit: usize },
     #[error("the plugin's answer makes no sense: {0}")]
     Nonsense(String),
     #[error("the adapter could not run the plugin; its log has the cause")]

@@ -218,12 +218,13 @@ where
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
+        let peer = stream.peer_addr().ok();
         let stream = match timeout(self.limits.handshake, self.tls.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => return tracing::debug!("TLS handshake took too long"),
         };
-        let connection = Arc::new(Connection::of(peer_certificates(&stream)));
+        let connection = Arc::new(Connection::of(peer, peer_certificates(&stream)));
         let activity = Arc::new(Activity::new(connection.clone()));
         let answer = service_fn(|mut request: Request<Incoming>| {
             request.extensions_mut().insert(connection.clone());

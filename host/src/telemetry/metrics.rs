@@ -13,7 +13,7 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 type Durations<Labels> = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// Of a served request.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// The API group, `discovery`, or `other`.
     pub group: &'static str,
@@ -35,6 +35,15 @@ pub struct CallLabels {
     pub plugin: String,
     /// `ok`, or the reason of the failure.
     pub outcome: &'static str,
+}
+
+/// Of objects that a plugin is asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ObjectLabels {
+    /// The ConfigMap, as in `namespace/name`.
+    pub plugin: String,
+    /// `pod` or `node`.
+    pub object: &'static str,
 }
 
 /// Of a load of a plugin.
@@ -60,10 +69,18 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     /// How long they took.
     pub request_seconds: Durations<RequestLabels>,
+    /// Requests under way.
+    pub requests_inflight: Gauge,
+    /// Requests refused because too many were under way.
+    pub requests_refused: Counter,
+    /// Lines of the request log that were dropped because too many waited to be written.
+    pub request_log_dropped: Counter,
     /// Calls into guests.
     pub calls: Family<CallLabels, Counter>,
     /// How long they took, waits for backends included.
     pub call_seconds: Durations<PluginLabels>,
+    /// Pods and nodes without a value in an answer for metrics.k8s.io.
+    pub unmeasured: Family<ObjectLabels, Counter>,
     /// Loads of plugins.
     pub loads: Family<LoadLabels, Counter>,
     /// The generation that serves.
@@ -77,31 +94,24 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("wasm_metrics_adapter");
-        let requests = Family::default();
-        let request_seconds = Durations::new_with_constructor(histogram);
-        let calls = Family::default();
-        let call_seconds = Durations::new_with_constructor(histogram);
-        let loads = Family::default();
-        let generation = Family::default();
-        let rejected = Family::default();
-        registry.register("requests", "Requests served", requests.clone());
-        let help = "Time from a request's head to its answer";
-        registry.register_with_unit("request_duration", help, Unit::Seconds, request_seconds.clone());
-        registry.register("plugin_calls", "Calls into plugins", calls.clone());
-        let help = "Time of calls into plugins, waits for backends included";
-        registry.register_with_unit("plugin_call_duration", help, Unit::Seconds, call_seconds.clone());
-        registry.register("plugin_loads", "Loads of plugins", loads.clone());
-        registry.register(
-            "plugin_generation",
-            "How often the plugin has been loaded by this process",
-            generation.clone(),
-        );
-        let help = "1 while the newest version of the plugin is not the one that serves";
-        registry.register("plugin_rejected", help, rejected.clone());
-        let certificate_ends = Family::default();
-        let help = "When the certificate ends, or the last of a bundle, in seconds since 1970";
-        registry.register_with_unit("certificate_expiration_timestamp", help, Unit::Seconds, certificate_ends.clone());
-        Self { registry, requests, request_seconds, calls, call_seconds, loads, generation, rejected, certificate_ends }
+        let metrics = Self {
+            requests: Family::default(),
+            request_seconds: Durations::new_with_constructor(histogram),
+            requests_inflight: Gauge::default(),
+            requests_refused: Counter::default(),
+            request_log_dropped: Counter::default(),
+            calls: Family::default(),
+            call_seconds: Durations::new_with_constructor(histogram),
+            unmeasured: Family::default(),
+            loads: Family::default(),
+            generation: Family::default(),
+            rejected: Family::default(),
+            certificate_ends: Family::default(),
+            registry: Registry::default(),
+        };
+        metrics.register_requests(&mut registry);
+        metrics.register_plugins(&mut registry);
+        Self { registry, ..metrics }
     }
 }
 
@@ -110,6 +120,33 @@ fn histogram() -> Histogram {
 }
 
 impl Metrics {
+    fn register_requests(&self, registry: &mut Registry) {
+        registry.register("requests", "Requests served", self.requests.clone());
+        let help = "Time from a request's head to its answer";
+        registry.register_with_unit("request_duration", help, Unit::Seconds, self.request_seconds.clone());
+        registry.register("requests_inflight", "Requests under way", self.requests_inflight.clone());
+        let help = "Requests refused because too many were under way";
+        registry.register("requests_refused", help, self.requests_refused.clone());
+        let help = "When the certificate ends, or the last of a bundle, in seconds since 1970";
+        let ends = self.certificate_ends.clone();
+        registry.register_with_unit("certificate_expiration_timestamp", help, Unit::Seconds, ends);
+        let help = "Lines of the request log dropped because too many waited to be written";
+        registry.register("request_log_dropped", help, self.request_log_dropped.clone());
+    }
+
+    fn register_plugins(&self, registry: &mut Registry) {
+        registry.register("plugin_calls", "Calls into plugins", self.calls.clone());
+        let help = "Time of calls into plugins, waits for backends included";
+        registry.register_with_unit("plugin_call_duration", help, Unit::Seconds, self.call_seconds.clone());
+        let help = "Pods and nodes that a plugin was asked about for metrics.k8s.io and had no value of";
+        registry.register("plugin_unmeasured", help, self.unmeasured.clone());
+        registry.register("plugin_loads", "Loads of plugins", self.loads.clone());
+        let help = "How often the plugin has been loaded by this process";
+        registry.register("plugin_generation", help, self.generation.clone());
+        let help = "1 while the newest version of the plugin is not the one that serves";
+        registry.register("plugin_rejected", help, self.rejected.clone());
+    }
+
     /// The metrics as OpenMetrics text.
     pub fn encode(&self) -> String {
         let mut text = String::new();

@@ -150,10 +150,16 @@ async fn answers_beyond_all_bounds_are_refused() {
     );
     let listing = probe("long-list").config("metrics", "a,b,c").limits(|limits| limits.list_items = 2).load().await;
     let error = listing.list().await.unwrap_err();
-    assert_eq!(internal(&error), "the plugin answered with 3 items, and limits.listItems is 2");
+    assert_eq!(
+        internal(&error),
+        "the plugin answered with more than 2 items; make it answer with fewer, or raise limits.listItems"
+    );
     let values = probe("long-answer").limits(|limits| limits.list_items = 1).load().await;
     let error = values.custom(&custom_query("pods", Some("shop"), selected(""))).await.unwrap_err();
-    assert_eq!(internal(&error), "the plugin answered with 2 items, and limits.listItems is 1");
+    assert_eq!(
+        internal(&error),
+        "the plugin answered with more than 1 items; make it answer with fewer, or raise limits.listItems"
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::model::{
-    CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, GroupResource, Kind,
+    CustomAnswer, CustomMetric, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, GroupResource, Kind,
     MetricName, Reason,
 };
 
@@ -20,7 +20,7 @@ impl Provider for Cluster {
         Arc::clone(&self.catalog.lock().unwrap())
     }
 
-    async fn custom(&self, _: &CustomQuery) -> Result<Vec<CustomSample>, FetchError> {
+    async fn custom(&self, _: &CustomQuery) -> Result<CustomAnswer, FetchError> {
         Err(FetchError::new(Reason::MetricNotFound, ""))
     }
 
@@ -102,10 +102,10 @@ fn kinds_that_are_not_known_are_left_out_until_they_are() {
 fn unchanged_documents_are_prepared_once() {
     let cluster = cluster(&["pods/qps"], &[], &[("pods", true)]);
     let documents = Documents::default();
-    let first = documents.prepared(&cluster, &cluster);
-    assert!(Arc::ptr_eq(&first, &documents.prepared(&cluster, &cluster)));
+    let first = documents.current(&cluster, &cluster);
+    assert!(Arc::ptr_eq(&first, &documents.current(&cluster, &cluster)));
     cluster.revision.store(1, Ordering::SeqCst);
-    assert!(!Arc::ptr_eq(&first, &documents.prepared(&cluster, &cluster)));
+    assert!(!Arc::ptr_eq(&first, &documents.current(&cluster, &cluster)));
 }
 
 #[test]

@@ -19,7 +19,24 @@ fn told(url: &str) -> String {
         }
         Ok(Target { form: Form::External(external), .. }) => format!("{} {}", external.namespace, external.metric),
         Ok(Target { form: Form::Discovery(discovery), .. }) => format!("{discovery:?}"),
+        Ok(Target { form: Form::Resource(resource), .. }) => format!("{resource:?}"),
+        Ok(Target { form: Form::OpenApi(document), .. }) => format!("{document:?}"),
         Ok(Target { form: Form::Other, path, .. }) => format!("other {path}"),
+    }
+}
+
+#[test]
+fn openapi_paths() {
+    for (path, expected) in [
+        ("/openapi/v2", "V2"),
+        ("/openapi/v2/", "V2"),
+        ("/openapi/v3", "V3Index"),
+        ("/openapi/v3/", "V3Index"),
+        ("/openapi/v3/apis/custom.metrics.k8s.io/v1beta2?hash=A", r#"V3("apis/custom.metrics.k8s.io/v1beta2")"#),
+        ("/openapi", "other /openapi"),
+        ("/openapi/v4", "other /openapi/v4"),
+    ] {
+        assert_eq!(told(path), expected, "{path}");
     }
 }
 
@@ -99,10 +116,12 @@ fn external_and_discovery_paths() {
         ("/apis", "Groups"),
         ("/apis/", "Groups"),
         ("/apis?timeout=32s", "Groups"),
-        ("/apis/metrics.k8s.io/v1beta1", "other /apis/metrics.k8s.io/v1beta1"),
+        ("/apis/metrics.k8s.io/v1beta1", "Resources(Resource)"),
+        ("/apis/metrics.k8s.io/v1beta2", "NotFound"),
+        ("/apis/metrics.k8s.io/v1beta1/nodes/", "Nodes"),
+        ("/apis/example.metrics.k8s.io/v1beta1", "other /apis/example.metrics.k8s.io/v1beta1"),
         ("/healthz", "other /healthz"),
         ("/livez/ping/", "other /livez/ping/"),
-        ("/openapi/v2", "other /openapi/v2"),
         ("/", "other /"),
         ("//apis", "other //apis"),
         ("/healthz/%2E%2E/apis", r#"Segment("%2E%2E")"#),
@@ -222,7 +241,7 @@ fn queries_are_read_from_the_path_and_both_selectors() {
     };
     let path = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods";
     let selected = query(&format!(
-        "{path}/%2A/pps?labelSelector=app+in+%28a%2Cb%29&labelSelector=x&metricLabelSelector=verb%3DGET&limit=x"
+        "{path}/%2A/pps?labelSelector=app+in+%28a%2Cb%29&labelSelector=x&metricLabelSelector=verb%3DGET&limit=5"
     ))
     .unwrap();
     assert_eq!(selected.namespace.as_deref(), Some("default"));

@@ -1,13 +1,22 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::PluginId;
+use crate::{
+    api::encoding::{Encoding, tests::Golden},
+    model::PluginId,
+};
+
+const JSON: Answer = Answer { encoding: Encoding::JSON, pretty: false, gzip: false };
 
 fn body(status: &Status) -> serde_json::Value {
-    let response = status.write(Answer::default());
+    let response = status.write(JSON);
     assert_eq!(response.headers().get(header::RETRY_AFTER), None);
     let bytes = futures::executor::block_on(axum::body::to_bytes(response.into_body(), usize::MAX)).unwrap();
     serde_json::from_slice(&bytes).unwrap()
+}
+
+fn plugin() -> PluginId {
+    PluginId { namespace: "shop".to_owned(), name: "queue".to_owned() }
 }
 
 fn resource(namespace: &str, resource: &str, subresource: &str, name: &str) -> Attributes {
@@ -97,10 +106,20 @@ fn whole_answers() {
 fn failures_have_codes_and_name_their_plugin() {
     let series = Selector::everything();
     let asked = Asked { resource: "pods".to_owned(), metric: "qps", object: "p1", series: &series };
-    let plugin = PluginId { namespace: "shop".to_owned(), name: "queue".to_owned() };
+    let plugin = plugin();
     for (reason, code, word, message) in [
-        (Reason::MetricNotFound, 404, "NotFound", "the server could not find the metric qps for pods"),
-        (Reason::ObjectNotFound, 404, "NotFound", "the server could not find the metric qps for pods p1"),
+        (
+            Reason::MetricNotFound,
+            404,
+            "NotFound",
+            "the server could not find the metric qps for pods: plugin shop/queue: it broke",
+        ),
+        (
+            Reason::ObjectNotFound,
+            404,
+            "NotFound",
+            "the server could not find the metric qps for pods p1: plugin shop/queue: it broke",
+        ),
         (Reason::BadRequest, 400, "BadRequest", "plugin shop/queue: it broke"),
         (Reason::RateLimited, 429, "TooManyRequests", "plugin shop/queue: it broke"),
         (Reason::Overloaded, 429, "TooManyRequests", "plugin shop/queue: it broke"),
@@ -133,16 +152,62 @@ fn a_selector_is_part_of_what_was_not_found() {
 #[test]
 fn what_plugins_say_is_one_printable_line() {
     assert_eq!(one_line("  a\nb\t\tc\u{7}d \u{202e}e \"ü\" \\ "), "a b c d e \"ü\" \\");
-    let long = one_line(&"ü".repeat(400));
-    assert!(long.len() <= MAX_MESSAGE && long.len() > MAX_MESSAGE - 4 && long.ends_with("ü..."), "{long}");
-    let exact = "x".repeat(MAX_MESSAGE);
-    assert_eq!(one_line(&exact), exact);
+}
+
+#[test]
+fn a_message_is_at_most_512_bytes_in_whole() {
+    let long = bounded("ü".repeat(400));
+    assert!(long.len() <= 512 && long.len() > 508 && long.ends_with("ü..."), "{long}");
+    for exact in ["x".repeat(512), "as  it is: \"a\\tb\"".to_owned()] {
+        assert_eq!(bounded(exact.clone()), exact);
+    }
+    assert_eq!(bounded("a\u{202e}b\n".to_owned()), "a b");
+    let series =
+        Selector::parse(&format!("verb in ({})", (0..300).map(|n| n.to_string()).collect::<Vec<_>>().join(",")));
+    let series = series.unwrap();
+    let asked =
+        Asked { resource: "pods".to_owned(), metric: &"m".repeat(300), object: &"p".repeat(253), series: &series };
+    for reason in
+        [Reason::MetricNotFound, Reason::ObjectNotFound, Reason::BadRequest, Reason::Timeout, Reason::Internal]
+    {
+        let status = Status::of_fetch(&FetchError::new(reason, "y".repeat(1000)).of(&plugin()), &asked);
+        assert!((500..=512).contains(&status.message().len()), "{reason:?}: {}", status.message());
+        let body = body(&status);
+        assert!(body["details"]["causes"][0]["message"].as_str().unwrap_or_default().len() <= 512);
+    }
 }
 
 #[test]
 fn a_refused_method_comes_with_those_that_are_not() {
-    let resource = GroupResource { group: "custom.metrics.k8s.io".to_owned(), name: "pods".to_owned() };
-    let response = Status::method_not_allowed("create", &resource).write(Answer::default());
+    let response = Status::method_not_allowed().write(JSON);
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()[header::ALLOW], "GET");
+}
+
+#[test]
+fn failures_are_written_as_in_go() {
+    let mut golden = Golden::of("status: ");
+    let user = User { name: "x".to_owned(), ..User::default() };
+    let series = Selector::everything();
+    let asked = Asked { resource: "pods".to_owned(), metric: "qps", object: "p1", series: &series };
+    let forbidden = AuthError::Forbidden { reason: String::new() };
+    let other = Attributes::NonResource { path: "/x".to_owned(), verb: "get".to_owned() };
+    let of_fetch = |reason| Status::of_fetch(&FetchError::new(reason, "it broke").of(&plugin()), &asked);
+    for status in [
+        of_fetch(Reason::BadRequest),
+        Status::of_authentication(&AuthError::Unauthenticated(String::new())),
+        Status::of_authorization(&forbidden, &user, &resource("ns", "pods", "qps", "*")),
+        Status::of_authorization(&forbidden, &user, &other),
+        Status::metric_not_found(&asked),
+        Status::method_not_allowed(),
+        Status::watch_not_supported(Group::External, "*"),
+        NotAcceptable.into(),
+        of_fetch(Reason::RateLimited),
+        of_fetch(Reason::Internal),
+        of_fetch(Reason::Unavailable),
+        of_fetch(Reason::Timeout),
+    ] {
+        golden.compare(&format!("status: {} {}", status.reason, status.message), &status.wire());
+    }
+    golden.finish();
 }

@@ -147,6 +147,15 @@ const RULES: &[Rule] = &[
     described("apps", "replicasets"),
     described("apps", "statefulsets"),
     Rule {
+        verbs: &["list", "watch"],
+        group: "apiextensions.k8s.io",
+        resource: "customresourcedefinitions",
+        names: &[],
+        scope: Scope::Cluster,
+        without: "changes of custom resource definitions are seen minutes late",
+        granted_by: ADAPTER,
+    },
+    Rule {
         verbs: &["get", "patch"],
         group: "apiregistration.k8s.io",
         resource: "apiservices",

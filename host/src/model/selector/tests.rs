@@ -1,24 +1,107 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
+use serde::Deserialize;
 
 use super::*;
 
-/// What `labels.Parse` of k8s.io/apimachinery v0.36.2 says to each text.
-const GOLDEN: &str = include_str!("../../../tests/golden/selectors.json");
+/// What k8s.io/apimachinery makes of selectors; e2e/go/golden/selectors prints it.
+#[derive(Deserialize)]
+struct Golden {
+    parsed: Vec<Parsed>,
+    validated: Vec<Validated>,
+    matched: Vec<Matched>,
+}
+
+#[derive(Deserialize)]
+struct Parsed {
+    text: String,
+    error: Option<String>,
+    #[serde(default)]
+    printed: String,
+    #[serde(default)]
+    requirements: Vec<GoRequirement>,
+}
+
+#[derive(Deserialize)]
+struct GoRequirement {
+    key: String,
+    operator: String,
+    #[serde(default)]
+    values: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Validated {
+    #[serde(flatten)]
+    requirement: GoRequirement,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Matched {
+    text: String,
+    labels: BTreeMap<String, String>,
+    matches: bool,
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("../../../tests/golden/selectors.json")).unwrap()
+}
+
+impl From<GoRequirement> for Requirement {
+    fn from(GoRequirement { key, operator, values }: GoRequirement) -> Self {
+        let operator = match operator.as_str() {
+            "in" | "=" | "==" => Operator::In,
+            "notin" | "!=" => Operator::NotIn,
+            "exists" => Operator::Exists,
+            "!" => Operator::DoesNotExist,
+            "gt" => Operator::GreaterThan,
+            "lt" => Operator::LessThan,
+            other => panic!("{other}"),
+        };
+        Self { key, operator, values }
+    }
+}
 
 #[test]
 fn texts_mean_what_they_mean_to_go() {
-    let rows: Vec<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(GOLDEN).unwrap();
-    assert!(rows.len() > 60);
+    let rows = golden().parsed;
+    assert!(rows.len() > 800);
     for row in rows {
-        let text = row["text"].as_str().unwrap();
-        match (Selector::parse(text), row.get("error"), row.get("printed")) {
-            (Err(error), Some(expected), None) => assert_eq!(error.0, expected.as_str().unwrap(), "{text:?}"),
-            // Go keeps the spelling, this selector does not: both must mean the same.
-            (Ok(selector), None, Some(printed)) => {
-                assert_eq!(Ok(selector), Selector::parse(printed.as_str().unwrap()), "{text:?}");
+        let text = row.text.as_str();
+        match (Selector::parse(text), row.error) {
+            // Go ends words at a zero byte, and at some places the text: nobody means that, so it is refused here.
+            (Err(_), None) if text.contains('\0') => {}
+            (Err(error), Some(expected)) => assert_eq!(error.0, expected, "{text:?}"),
+            (Ok(selector), None) => {
+                // In one order and without repetition, where Go keeps both.
+                let expected = Selector::new(row.requirements.into_iter().map(Requirement::from).collect());
+                assert_eq!(Ok(&selector), expected.as_ref(), "{text:?}");
+                // Go keeps the spelling, this selector does not: both must mean the same.
+                assert_eq!(Ok(selector), Selector::parse(&row.printed), "{text:?}");
             }
-            (outcome, ..) => panic!("{text:?}: {outcome:?}, Go says {row:?}"),
+            (outcome, expected) => panic!("{text:?}: {outcome:?}, Go says {expected:?}"),
         }
+    }
+}
+
+#[test]
+fn requirements_are_valid_where_they_are_to_go() {
+    for Validated { requirement, error } in golden().validated {
+        let requirement = Requirement::from(requirement);
+        let outcome = Selector::new(vec![requirement.clone()]);
+        assert_eq!(outcome.err().map(|error| error.0), error, "{requirement:?}");
+    }
+}
+
+#[test]
+fn labels_match_as_in_go() {
+    let rows = golden().matched;
+    assert!(rows.len() > 700);
+    for Matched { text, labels, matches } in rows.into_iter().filter(|row| !row.text.contains('\0')) {
+        let selector = Selector::parse(&text).unwrap();
+        assert_eq!(selector.matches(|key| labels.get(key).map(String::as_str)), matches, "{text:?} of {labels:?}");
     }
 }
 
@@ -41,63 +124,6 @@ fn selectors_print_in_one_form() {
     ] {
         assert_eq!(Selector::parse(text).unwrap().to_string(), printed, "{text:?}");
     }
-}
-
-#[test]
-fn labels_match_as_in_go() {
-    let labels = [("app", "web"), ("shards", "12"), ("empty", ""), ("word", "twelve")];
-    for (text, expected) in [
-        ("", true),
-        ("app=web", true),
-        ("app=api", false),
-        ("absent=x", false),
-        ("app in (api,web)", true),
-        ("app!=api", true),
-        ("app!=web", false),
-        ("absent!=x", true),
-        ("absent notin (x,y)", true),
-        ("app", true),
-        ("absent", false),
-        ("!app", false),
-        ("!absent", true),
-        ("empty=", true),
-        ("absent=", false),
-        ("shards>11", true),
-        ("shards>12", false),
-        ("shards<13", true),
-        ("shards<12", false),
-        ("absent>1", false),
-        ("absent<1", false),
-        ("word>1", false),
-        ("app=web,shards>20", false),
-    ] {
-        let get = |key: &str| labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
-        assert_eq!(Selector::parse(text).unwrap().matches(get), expected, "{text:?}");
-    }
-}
-
-#[test]
-fn requirements_are_validated_however_they_come() {
-    let requirement = |key: &str, operator, values: &[&str]| Requirement {
-        key: key.to_owned(),
-        operator,
-        values: values.iter().map(|value| (*value).to_owned()).collect(),
-    };
-    for bad in [
-        requirement("a b", Operator::Exists, &[]),
-        requirement("a", Operator::Exists, &["x"]),
-        requirement("a", Operator::In, &[]),
-        requirement("a", Operator::NotIn, &["x,y"]),
-        requirement("a", Operator::GreaterThan, &["1", "2"]),
-        requirement("a", Operator::LessThan, &["one"]),
-        requirement(&"a".repeat(64), Operator::Exists, &[]),
-        requirement("a", Operator::In, &[&"a".repeat(64)]),
-        requirement(&format!("{}/a", "a".repeat(254)), Operator::Exists, &[]),
-    ] {
-        assert!(Selector::new(vec![bad.clone()]).is_err(), "{bad:?}");
-    }
-    let good = vec![requirement("b", Operator::In, &["y", "x", "y"]), requirement("a", Operator::Exists, &[])];
-    assert_eq!(Selector::new(good).unwrap().to_string(), "a,b in (x,y)");
 }
 
 fn any_requirement() -> impl Strategy<Value = Requirement> {
@@ -133,5 +159,31 @@ proptest! {
         if let Ok(selector) = Selector::parse(&text) {
             prop_assert_eq!(Selector::parse(&selector.to_string()).unwrap(), selector);
         }
+    }
+
+    #[test]
+    fn all_requirements_must_hold(
+        requirements in prop::collection::vec(any_requirement(), 0..4),
+        labels in prop::collection::btree_map("[a-c]", "[a-c0-9]{0,2}", 0..3),
+    ) {
+        let get = |key: &str| labels.get(key).map(String::as_str);
+        let alone = |requirement: &Requirement| Selector::new(vec![requirement.clone()]).unwrap().matches(get);
+        let each = requirements.iter().all(alone);
+        prop_assert_eq!(Selector::new(requirements).unwrap().matches(get), each);
+    }
+
+    #[test]
+    fn opposites_never_agree(
+        key in "[a-c]",
+        values in prop::collection::vec("[a-c]", 1..3),
+        labels in prop::collection::btree_map("[a-c]", "[a-c]", 0..3),
+    ) {
+        let get = |key: &str| labels.get(key).map(String::as_str);
+        let matches = |operator, values: &[String]| {
+            let requirement = Requirement { key: key.clone(), operator, values: values.to_vec() };
+            Selector::new(vec![requirement]).unwrap().matches(get)
+        };
+        prop_assert_ne!(matches(Operator::In, &values), matches(Operator::NotIn, &values));
+        prop_assert_ne!(matches(Operator::Exists, &[]), matches(Operator::DoesNotExist, &[]));
     }
 }

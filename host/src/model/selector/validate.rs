@@ -2,6 +2,7 @@
 //! paths that `NewRequirement` puts before them.
 
 use super::{InvalidSelector, Operator, Requirement};
+use crate::model::Quoted;
 
 const NAME_RULE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character \
      (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -23,7 +24,7 @@ pub(super) fn key(key: &str) -> Result<(), InvalidSelector> {
     if faults.is_empty() {
         Ok(())
     } else {
-        Err(InvalidSelector(format!("<nil>: Invalid value: {key:?}: {}", faults.join("; "))))
+        Err(InvalidSelector(format!("<nil>: Invalid value: {}: {}", Quoted(key), faults.join("; "))))
     }
 }
 
@@ -33,7 +34,7 @@ pub(super) fn requirement(requirement: &Requirement) -> Result<(), InvalidSelect
     let mut faults = Vec::new();
     let key_faults = key_faults(key);
     if !key_faults.is_empty() {
-        faults.push(format!("key: Invalid value: {key:?}: {}", key_faults.join("; ")));
+        faults.push(format!("key: Invalid value: {}: {}", Quoted(key), key_faults.join("; ")));
     }
     let count_rule = match operator {
         Operator::In | Operator::NotIn if values.is_empty() => "for 'in', 'notin' operators, values set can't be empty",
@@ -46,19 +47,22 @@ pub(super) fn requirement(requirement: &Requirement) -> Result<(), InvalidSelect
         _ => "",
     };
     if !count_rule.is_empty() {
-        faults.push(format!("values: Invalid value: {values:?}: {count_rule}"));
+        let values: Vec<String> = values.iter().map(|value| Quoted(value).to_string()).collect();
+        faults.push(format!("values: Invalid value: [{}]: {count_rule}", values.join(",")));
     }
     if matches!(operator, Operator::GreaterThan | Operator::LessThan) {
         for (position, value) in values.iter().enumerate().filter(|(_, value)| value.parse::<i64>().is_err()) {
             faults.push(format!(
-                "values[{position}]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
+                "values[{position}]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer",
+                Quoted(value)
             ));
         }
     }
     for (position, value) in values.iter().enumerate() {
         let value_faults = value_faults(value);
         if !value_faults.is_empty() {
-            faults.push(format!("values[{position}][{key}]: Invalid value: {value:?}: {}", value_faults.join("; ")));
+            let value = Quoted(value);
+            faults.push(format!("values[{position}][{key}]: Invalid value: {value}: {}", value_faults.join("; ")));
         }
     }
     match faults.as_slice() {

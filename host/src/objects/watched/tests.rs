@@ -126,6 +126,151 @@ async fn what_was_listed_outlives_a_failing_api_server() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_refused_watch_is_started_again_when_asked_for_but_not_more_than_once_a_second() {
+    let (objects, mut server) = objects(ObjectPolicy::default());
+    let (refused, _) = tokio::join!(names(&objects, "shop"), server.answer("/api/v1/pods", 403, status(403)));
+    for _ in 0..100 {
+        assert_eq!(names(&objects, "shop").await, refused);
+    }
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let listing = list("PartialObjectMetadataList", &[metadata("shop", "web-1")]);
+    let (found, _events) =
+        tokio::join!(names(&objects, "shop"), listed_and_watched(&mut server, "/api/v1/pods", listing));
+    assert_eq!(found.unwrap(), ["web-1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_watch_that_nobody_asks_tries_again_more_and_more_seldom() {
+    let (objects, mut server) = objects(ObjectPolicy::default());
+    let (_, _) = tokio::join!(names(&objects, "shop"), server.answer("/api/v1/pods", 403, status(403)));
+    let began = Instant::now();
+    for _ in 0..10 {
+        server.answer("/api/v1/pods", 403, status(403)).await;
+    }
+    assert!(began.elapsed() > Duration::from_secs(100), "10 tries in {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_too_old_lists_again_and_answers_meanwhile() {
+    let (objects, mut server) = objects(ObjectPolicy::default());
+    let listing = |name: &str| list("PartialObjectMetadataList", &[metadata("shop", name)]);
+    let script = listed_and_watched(&mut server, "/api/v1/pods", listing("web-1"));
+    let (_, events) = tokio::join!(names(&objects, "shop"), script);
+    events.send("ERROR", &status(410));
+    let (_, reply) = server.next().await;
+    assert_eq!(names(&objects, "shop").await.unwrap(), ["web-1"]);
+    reply.send_response(mock::response(200, &listing("web-2")));
+    let _events = server.answer_watch("/api/v1/pods").await;
+    eventually(&objects, "shop", &["web-2"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_of_a_kind_that_is_gone_are_gone_and_come_back_with_it() {
+    let (objects, mut server) = objects(ObjectPolicy::default());
+    let listing = || list("PartialObjectMetadataList", &[metadata("shop", "web-1")]);
+    let script = listed_and_watched(&mut server, "/api/v1/pods", listing());
+    let (_, events) = tokio::join!(names(&objects, "shop"), script);
+    drop(events);
+    server.answer("/api/v1/pods", 404, status(404)).await;
+    while names(&objects, "shop").await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let (found, _events) =
+        tokio::join!(names(&objects, "shop"), listed_and_watched(&mut server, "/api/v1/pods", listing()));
+    assert_eq!(found.unwrap(), ["web-1"]);
+}
+
+/// Kinds that a test changes.
+struct Changing(Mutex<Kind>);
+
+#[async_trait]
+impl Kinds for Changing {
+    async fn kind(&self, resource: &GroupResource) -> Result<Option<Kind>, FetchError> {
+        Ok(self.known(resource))
+    }
+
+    fn known(&self, _: &GroupResource) -> Option<Kind> {
+        Some(self.0.lock().unwrap().clone())
+    }
+
+    fn revision(&self) -> u64 {
+        0
+    }
+}
+
+#[tokio::test]
+async fn a_kind_of_another_version_or_scope_is_watched_anew() {
+    let (client, mut server) = mock::pair();
+    let kind = |version: &str, namespaced| Kind {
+        group: "example.com".to_owned(),
+        version: version.to_owned(),
+        kind: "Thing".to_owned(),
+        namespaced,
+    };
+    let kinds = Arc::new(Changing(Mutex::new(kind("v1", true))));
+    let policy = ObjectPolicy::parse(["things.example.com"]).unwrap();
+    let objects = WatchedObjects::new(client, kinds.clone(), policy);
+    let (things, everything) = ("things.example.com".parse().unwrap(), Selector::everything());
+    let listing = |namespace: &str| list("PartialObjectMetadataList", &[metadata(namespace, "one")]);
+    let script = listed_and_watched(&mut server, "/apis/example.com/v1/things", listing("shop"));
+    let (found, events) = tokio::join!(objects.names(Some("shop"), &things, &everything), script);
+    assert_eq!(found.unwrap(), ["one"]);
+    *kinds.0.lock().unwrap() = kind("v2", false);
+    let script = listed_and_watched(&mut server, "/apis/example.com/v2/things", listing(""));
+    let (found, _events) = tokio::join!(objects.names(None, &things, &everything), script);
+    assert_eq!(found.unwrap(), ["one"]);
+    events.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_nobody_asks_is_ended_and_started_again_on_demand() {
+    let (objects, mut server) = objects(ObjectPolicy::default());
+    let objects = Arc::new(objects);
+    let sweeping = tokio::spawn(Arc::clone(&objects).end_idle());
+    let listing = || list("PartialObjectMetadataList", &[metadata("shop", "web-1")]);
+    let script = listed_and_watched(&mut server, "/api/v1/pods", listing());
+    let (_, _events) = tokio::join!(names(&objects, "shop"), script);
+    let watch = Arc::downgrade(&objects.watches.lock().unwrap().values().next().unwrap().watch);
+    for _ in 0..3 {
+        tokio::time::sleep(IDLE - SWEEP_PERIOD).await;
+        assert_eq!(names(&objects, "shop").await.unwrap(), ["web-1"], "asked for, it goes on");
+    }
+    tokio::time::sleep(IDLE + SWEEP_PERIOD).await;
+    assert!(objects.watches.lock().unwrap().is_empty());
+    assert!(watch.upgrade().is_none(), "its memory is given back");
+
+    let script = async {
+        // Meanwhile the first watch has been renewed, as the client does every five minutes.
+        loop {
+            let (request, reply) = server.next().await;
+            if !request.uri().query().unwrap_or_default().contains("watch=true") {
+                reply.send_response(mock::response(200, &listing()));
+                return;
+            }
+        }
+    };
+    let (found, ()) = tokio::join!(names(&objects, "shop"), script);
+    assert_eq!(found.unwrap(), ["web-1"]);
+    sweeping.abort();
+}
+
+#[tokio::test]
+async fn names_are_answered_while_addresses_are_still_listed() {
+    let (objects, mut server) = objects(ObjectPolicy::default());
+    let listing = list("PartialObjectMetadataList", &[metadata("shop", "web-1")]);
+    let script = listed_and_watched(&mut server, "/api/v1/pods", listing);
+    let (_, _events) = tokio::join!(names(&objects, "shop"), script);
+    let (pods, everything) = (pods(), Selector::everything());
+    let mut addresses = Box::pin(objects.endpoints(Some("shop"), &pods, &everything));
+    let (_whole, _reply) = tokio::select! {
+        request = server.next() => request,
+        _ = &mut addresses => panic!("nothing is listed yet"),
+    };
+    assert_eq!(names(&objects, "shop").await.unwrap(), ["web-1"]);
+}
+
 #[tokio::test]
 async fn kinds_outside_the_list_or_the_requests_scope_are_refused_unasked() {
     let (objects, server) = objects(ObjectPolicy::default());
