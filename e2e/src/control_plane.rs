@@ -23,7 +23,7 @@ use crate::{
     eventually::eventually,
     kubectl::Kubectl,
     kubelet::Kubelet,
-    process::{Process, tail},
+    process::{Frozen, Process, tail},
     programs, requests,
 };
 
@@ -37,7 +37,8 @@ pub struct ControlPlane {
     _kubelet: Kubelet,
     controllers: Option<Process>,
     controller_flags: Vec<String>,
-    _processes: [Process; 2],
+    api_server: Process,
+    _etcd: Process,
     cluster: Cluster,
 }
 
@@ -82,13 +83,9 @@ impl ControlPlane {
         .with_context(|| api_server.log_tail())?;
         let manager = cluster.user("system:kube-controller-manager", &[])?;
         let controller_flags = controller_manager_flags(cluster.path(), &manager.kubeconfig, controllers_port);
-        Ok(Self {
-            _kubelet: Kubelet::start(admin),
-            controllers: Some(start("kube-controller-manager", &controller_flags, cluster.path())?),
-            controller_flags,
-            _processes: [api_server, etcd],
-            cluster,
-        })
+        let controllers = Some(start("kube-controller-manager", &controller_flags, cluster.path())?);
+        let kubelet = Kubelet::start(admin);
+        Ok(Self { _kubelet: kubelet, controllers, controller_flags, api_server, _etcd: etcd, cluster })
     }
 
     /// Ends kube-controller-manager and starts it again, with these flags beside its own.
@@ -103,6 +100,12 @@ impl ControlPlane {
             self.controller_flags.iter().cloned().chain(flags.iter().map(ToString::to_string)).collect();
         self.controllers = Some(start("kube-controller-manager", &all, self.folder())?);
         Ok(())
+    }
+
+    /// The process number of kube-apiserver.
+    #[must_use]
+    pub fn api_server_id(&self) -> Option<u32> {
+        self.api_server.id()
     }
 
     /// The folder of this run: keys, kubeconfigs, logs.
@@ -154,6 +157,14 @@ impl ControlPlane {
     /// Fails when kubectl was not built.
     pub fn kubectl(&self, user: &User) -> Result<Kubectl> {
         Kubectl::new(&user.kubeconfig, self.folder())
+    }
+
+    /// Stops kube-apiserver from answering, until the returned guard is dropped: connections stay, and nothing comes.
+    ///
+    /// # Errors
+    /// Fails when it cannot be signalled.
+    pub fn freeze_api_server(&self) -> Result<Frozen<'_>> {
+        self.api_server.freeze()
     }
 
     /// A client of some other server that the cluster's authority signed, such as one replica of the adapter.

@@ -27,8 +27,10 @@ pub struct Installation {
     pub deploy: PathBuf,
     /// Everything but the APIServices.
     pub base: PathBuf,
-    /// Everything.
+    /// Everything that the default overlay of `deploy/` has.
     pub complete: PathBuf,
+    /// What takes metrics.k8s.io, and nothing else.
+    pub resource: PathBuf,
 }
 
 impl Installation {
@@ -61,7 +63,15 @@ impl Installation {
                 "patches": [patch("APIService", None, &api_service(control_plane, adapter))],
             }),
         )?;
-        Ok(Self { deploy, base, complete })
+        let resource = overlay(
+            &folder,
+            "resource",
+            &json!({
+                "components": ["../deploy/components/resource"],
+                "patches": [patch("APIService", None, &api_service(control_plane, adapter))],
+            }),
+        )?;
+        Ok(Self { deploy, base, complete, resource })
     }
 
     /// Applies one overlay.

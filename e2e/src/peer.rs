@@ -21,12 +21,21 @@ use crate::{
 /// How long it may take until it is ready.
 const READY: Duration = Duration::from_secs(60);
 
+/// How often it may ask the API server: each question about `pods/*` makes it list them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientRate {
+    /// As it comes: 5 requests a second.
+    Default,
+    /// As often as it likes.
+    Unlimited,
+}
+
 /// The running Go adapter; ends when dropped.
 #[derive(Debug)]
 pub struct TestAdapter {
     port: u16,
     write_port: u16,
-    _process: Process,
+    process: Process,
 }
 
 impl TestAdapter {
@@ -35,6 +44,14 @@ impl TestAdapter {
     /// # Errors
     /// Fails when it was not built, ends, or is not ready in time; the end of its log is in the error.
     pub async fn start(control_plane: &ControlPlane) -> Result<Self> {
+        Self::start_with(control_plane, ClientRate::Unlimited).await
+    }
+
+    /// Starts it with a rate of its own, as [`TestAdapter::start`].
+    ///
+    /// # Errors
+    /// As [`TestAdapter::start`].
+    pub async fn start_with(control_plane: &ControlPlane, rate: ClientRate) -> Result<Self> {
         let [port, write_port] = free_ports()?;
         // It reads the objects that it describes and reviews who asks; the sample's own role is not what is compared.
         let kubeconfig = control_plane.admin()?.kubeconfig;
@@ -45,10 +62,10 @@ impl TestAdapter {
             format!("--write-port={write_port}"),
             format!("--tls-cert-file={}", file("adapter.crt")),
             format!("--tls-private-key-file={}", file("adapter.key")),
-            // Its client would let 5 requests a second pass, and each `pods/*` makes one.
-            "--client-qps=1000".to_owned(),
-            "--client-burst=1000".to_owned(),
         ];
+        if rate == ClientRate::Unlimited {
+            flags.extend(["--client-qps=1000000", "--client-burst=1000000"].map(str::to_owned));
+        }
         for use_of_it in ["lister", "authentication", "authorization"] {
             flags.push(format!("--{use_of_it}-kubeconfig={}", kubeconfig.display()));
         }
@@ -63,7 +80,13 @@ impl TestAdapter {
         })
         .await
         .with_context(|| process.log_tail())?;
-        Ok(Self { port, write_port, _process: process })
+        Ok(Self { port, write_port, process })
+    }
+
+    /// Its process number, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.id()
     }
 
     /// Its secure port.

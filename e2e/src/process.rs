@@ -66,13 +66,27 @@ impl Process {
     /// # Errors
     /// Fails when it does not end within 30 s.
     pub async fn terminate(mut self) -> Result<ExitStatus> {
-        if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
-            kill_process(pid, Signal::TERM).with_context(|| format!("cannot signal `{}`", self.name))?;
-        }
+        self.signal(Signal::TERM)?;
         match tokio::time::timeout(GRACE, self.child.wait()).await {
             Ok(status) => Ok(status?),
             Err(_) => bail!("`{}` ignored SIGTERM for {GRACE:?}; the end of its log:\n{}", self.name, self.log_tail()),
         }
+    }
+
+    /// Stops the program where it stands, until the returned guard is dropped.
+    ///
+    /// # Errors
+    /// Fails when it cannot be signalled.
+    pub fn freeze(&self) -> Result<Frozen<'_>> {
+        self.signal(Signal::STOP)?;
+        Ok(Frozen(self))
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) else {
+            return Ok(());
+        };
+        kill_process(pid, signal).with_context(|| format!("cannot signal `{}`", self.name))
     }
 
     /// Kills the program at once, as a node that loses power does.
@@ -87,6 +101,17 @@ impl Process {
     #[must_use]
     pub fn log_tail(&self) -> String {
         tail(&self.log)
+    }
+}
+
+/// A program that does nothing until this is dropped.
+#[derive(Debug)]
+pub struct Frozen<'process>(&'process Process);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        // A program that is gone needs no waking.
+        let _ = self.0.signal(Signal::CONT);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every way in which a metric can fail, row by row: what is wrong, and the Status that reaches `kubectl describe hpa`. The rows of
 //! Kubernetes have the texts of k8s.io/apiserver and custom-metrics-apiserver; the rows of plugins come from real guests behind the
-//! real registry. Panics, whole-request timeouts and too many requests are in `src/app/filters/tests.rs`, with the server around
+//! real registry. Panics, whole-request timeouts and too many requests are in `src/app/pipeline/tests.rs`, with the server around
 //! them.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]

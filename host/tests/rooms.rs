@@ -56,7 +56,7 @@ const CRATES: [(&[&str], &[&str]); 11] = [
     (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http"], &["runtime"]),
     (&["wasmparser"], &["bundle"]),
     (&["axum"], &["api", "app"]),
-    (&["hyper", "hyper_util", "hyper_rustls"], &["egress", "serve"]),
+    (&["h2", "hyper", "hyper_util", "hyper_rustls"], &["egress", "serve"]),
     (&["rustls", "tokio_rustls"], &["app", "auth", "cli", "egress", "serve"]),
     (&["rcgen"], &["certificates"]),
     (&["prometheus_client", "tracing_subscriber"], &["telemetry"]),

@@ -12,6 +12,8 @@ mod imports;
 #[path = "runtime/logs.rs"]
 mod logs;
 mod support;
+#[path = "runtime/usage.rs"]
+mod usage;
 
 use std::{
     sync::{Arc, LazyLock},

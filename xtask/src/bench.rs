@@ -2,12 +2,15 @@
 
 use anyhow::Result;
 
-use crate::{control_plane, guests, shell};
+use crate::{control_plane, go, guests, shell};
 
 const HELP: &str = "\
-Time to ready, memory, and CPU per request of a release build with ten plugins on a real control plane.
+What a release build costs on a real control plane.
 
-Usage: cargo xtask bench
+Usage: cargo xtask bench [SCENARIO]...
+
+  plugins  time to ready, memory and CPU per request with ten plugins
+  pods     pods/* of 1, 50, 500 and 5,000 pods, and the same of the Go test adapter
 
 Client and server share the processors: compare CPU per request, not requests per second.";
 
@@ -18,11 +21,12 @@ pub(crate) fn run(options: &[String]) -> Result<()> {
         return Ok(());
     }
     let programs = control_plane::build()?;
+    go::programs()?;
     guests::run(&[])?;
     println!("building the adapter in the release profile");
     shell::run(shell::cargo().args(["build", "--release", "-p", "wasm-metrics-adapter"]))?;
     let mut bench = shell::cargo();
-    bench.args(["run", "--release", "-q", "-p", "e2e", "--bin", "bench"]);
+    bench.args(["run", "--release", "-q", "-p", "e2e", "--bin", "bench", "--"]).args(options);
     bench.env("WASM_METRICS_ADAPTER_CONTROL_PLANE", programs);
     bench.env("WASM_METRICS_ADAPTER_BIN", shell::target_directory().join("release/wasm-metrics-adapter"));
     shell::run(&mut bench)

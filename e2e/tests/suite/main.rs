@@ -30,7 +30,9 @@ mod refusals;
 mod refused_sources;
 mod reload;
 mod request_log;
+mod resource;
 mod runner;
+mod trust;
 mod walkthrough;
 mod world;
 
@@ -112,6 +114,10 @@ fn installed() -> Vec<Case> {
         case!(access::a_client_certificate_of_the_cluster_is_a_user),
         case!(access::remote_headers_without_the_front_proxy_certificate_are_ignored),
         case!(request_log::a_failed_request_has_a_line_with_its_audit_id),
+        case!(trust::rights_that_are_taken_away_end_within_seconds),
+        case!(trust::the_token_of_a_deleted_service_account_ends_within_seconds),
+        case!(trust::authorities_come_and_go_with_the_config_map),
+        case!(trust::while_the_api_server_is_away_who_is_known_is_served_and_nobody_else),
         case!(autoscaling::the_examples_scale_three_deployments_and_follow),
         case!(autoscaling::an_external_name_is_found_in_any_case),
         case!(autoscaling::a_metric_that_vanishes_stops_the_autoscaler_with_a_reason),
@@ -123,6 +129,11 @@ fn installed() -> Vec<Case> {
         case!(reload::new_code_replaces_old_code),
         case!(reload::a_deleted_plugin_withdraws_its_metrics),
         case!(reload::a_plugin_comes_in_each_packaging),
+        case!(resource::taken_over_without_a_plugin_it_says_what_is_missing),
+        case!(resource::top_shows_pods_containers_and_nodes),
+        case!(resource::an_autoscaler_follows_cpu_utilisation),
+        case!(resource::a_conflict_is_told_and_a_tenant_of_the_claim_refused),
+        case!(resource::given_back_it_is_nobodys),
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),

@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::request::Parts;
 
 use super::{
-    documents::{self, ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, Entry},
+    documents::{self, ApiGroup, ApiGroupDiscoveryList, ApiGroupList, ApiResourceList, Entry, GET, GET_AND_LIST},
     external,
     group::{Group, GroupVersion},
     negotiate::Answer,
@@ -91,9 +91,11 @@ impl Current {
     fn of(catalog: Arc<Catalog>, revision: u64, kinds: &dyn Kinds) -> Self {
         let custom = custom_entries(&catalog, kinds);
         let external = external_entries(&catalog);
+        let resource = resource_entries();
         let entries = |version: GroupVersion| match version.group() {
             Group::Custom => custom.as_slice(),
             Group::External => external.as_slice(),
+            Group::Resource => resource.as_slice(),
         };
         let versions = || Group::ALL.into_iter().flat_map(|group| group.versions()).copied();
         Self {
@@ -114,16 +116,27 @@ impl Current {
 fn custom_entries(catalog: &Catalog, kinds: &dyn Kinds) -> Vec<Entry> {
     let known = catalog.custom.iter().filter_map(|metric| {
         let namespaced = kinds.known(&metric.resource)?.namespaced;
-        Some(Entry { resource: metric.resource.to_string(), subresource: Some(metric.name.to_string()), namespaced })
+        let subresource = Some(metric.name.to_string());
+        Some(Entry { subresource, namespaced, ..entry(Group::Custom, metric.resource.to_string()) })
     });
     shown(Group::Custom, known, CUSTOM_PLACEHOLDER)
 }
 
 /// External metrics, or their placeholder.
 pub(super) fn external_entries(catalog: &Catalog) -> Vec<Entry> {
-    let listed =
-        catalog.external.iter().map(|name| Entry { resource: name.to_string(), subresource: None, namespaced: true });
+    let listed = catalog.external.iter().map(|name| entry(Group::External, name.to_string()));
     shown(Group::External, listed, external::RESOURCE)
+}
+
+/// What metrics-server shows, whether or not a plugin claims it: an APIService is Available only while its resources are listed.
+fn resource_entries() -> [Entry; 2] {
+    let entry = |resource, kind| Entry { kind, verbs: GET_AND_LIST, ..entry(Group::Resource, resource) };
+    [Entry { namespaced: false, ..entry("nodes".to_owned(), "NodeMetrics") }, entry("pods".to_owned(), "PodMetrics")]
+}
+
+fn entry(group: Group, resource: String) -> Entry {
+    let kind = group.versions().first().map(|version| version.list_kind()).unwrap_or_default();
+    Entry { resource, subresource: None, namespaced: true, kind, verbs: GET }
 }
 
 fn shown(group: Group, mut entries: impl Iterator<Item = Entry>, placeholder: &str) -> Vec<Entry> {
@@ -138,7 +151,7 @@ fn shown(group: Group, mut entries: impl Iterator<Item = Entry>, placeholder: &s
         );
     }
     if shown.is_empty() {
-        shown.push(Entry { resource: placeholder.to_owned(), subresource: None, namespaced: true });
+        shown.push(entry(group, placeholder.to_owned()));
     }
     shown
 }

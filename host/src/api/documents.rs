@@ -12,9 +12,11 @@ use super::{
 
 /// Metrics are only ever read one by one: further verbs would make the cluster's garbage collector, quota and namespace
 /// controllers use them.
-const VERBS: &[&str] = &["get"];
+pub(super) const GET: &[&str] = &["get"];
+/// Pods and nodes of metrics.k8s.io are read as lists too; no watch, so those controllers pass them over as well.
+pub(super) const GET_AND_LIST: &[&str] = &["get", "list"];
 
-/// A listed metric.
+/// A listed metric, or a resource of metrics.k8s.io.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     /// The kind of objects of a custom metric; an external metric itself.
@@ -23,6 +25,10 @@ pub(super) struct Entry {
     pub(super) subresource: Option<String>,
     /// Whether the objects live in namespaces.
     pub(super) namespaced: bool,
+    /// The kind of the answers.
+    pub(super) kind: &'static str,
+    /// What may be done.
+    pub(super) verbs: &'static [&'static str],
 }
 
 #[derive(Serialize)]
@@ -53,8 +59,8 @@ pub(super) fn resources(version: GroupVersion, entries: &[Entry]) -> ApiResource
             .map_or_else(|| entry.resource.clone(), |metric| format!("{}/{metric}", entry.resource)),
         singular_name: "",
         namespaced: entry.namespaced,
-        kind: version.list_kind(),
-        verbs: VERBS,
+        kind: entry.kind,
+        verbs: entry.verbs,
     };
     ApiResourceList {
         kind: "APIResourceList",
@@ -168,7 +174,7 @@ struct ResponseKind {
 pub(super) fn aggregated<'entries>(entries: impl Fn(GroupVersion) -> &'entries [Entry]) -> ApiGroupDiscoveryList {
     let version = |version: &GroupVersion| VersionDiscovery {
         version: version.version(),
-        resources: discovered(*version, entries(*version)),
+        resources: discovered(entries(*version)),
         freshness: "Current",
     };
     let group = |group: Group| GroupDiscovery {
@@ -185,7 +191,7 @@ pub(super) fn aggregated<'entries>(entries: impl Fn(GroupVersion) -> &'entries [
 
 /// Subresources go below a parent that has no verbs and no kind, as in Go's own conversion: kubectl would show a parent with
 /// verbs as a resource that could be asked for.
-fn discovered(version: GroupVersion, entries: &[Entry]) -> Vec<ResourceDiscovery> {
+fn discovered(entries: &[Entry]) -> Vec<ResourceDiscovery> {
     let response_kind = |kind| ResponseKind { group: "", version: "", kind };
     let resource = |entry: &Entry, kind, verbs| ResourceDiscovery {
         resource: entry.resource.clone(),
@@ -200,18 +206,13 @@ fn discovered(version: GroupVersion, entries: &[Entry]) -> Vec<ResourceDiscovery
         let first = siblings.first()?;
         let subresources: Vec<SubresourceDiscovery> = siblings
             .iter()
-            .filter_map(|entry| entry.subresource.clone())
-            .map(|subresource| SubresourceDiscovery {
-                subresource,
-                response_kind: response_kind(version.list_kind()),
-                verbs: VERBS,
+            .filter_map(|entry| {
+                let subresource = entry.subresource.clone()?;
+                Some(SubresourceDiscovery { subresource, response_kind: response_kind(entry.kind), verbs: entry.verbs })
             })
             .collect();
-        let alone = if subresources.is_empty() {
-            resource(first, version.list_kind(), VERBS)
-        } else {
-            resource(first, "", &[])
-        };
+        let alone =
+            if subresources.is_empty() { resource(first, first.kind, first.verbs) } else { resource(first, "", &[]) };
         Some(ResourceDiscovery { subresources, ..alone })
     });
     discovered.collect()

@@ -18,6 +18,8 @@ pub enum Group {
     Custom,
     /// external.metrics.k8s.io
     External,
+    /// metrics.k8s.io
+    Resource,
 }
 
 /// A group and a version of it; prints as in `custom.metrics.k8s.io/v1beta2`.
@@ -27,11 +29,13 @@ pub enum GroupVersion {
     Custom(CustomVersion),
     /// external.metrics.k8s.io/v1beta1, the only one.
     External,
+    /// metrics.k8s.io/v1beta1, the only one.
+    Resource,
 }
 
 impl Group {
     /// Every group, in the order in which discovery shows them.
-    pub const ALL: [Self; 2] = [Self::Custom, Self::External];
+    pub const ALL: [Self; 3] = [Self::Custom, Self::External, Self::Resource];
 
     /// The group of that name.
     pub fn named(name: &str) -> Option<Self> {
@@ -43,6 +47,7 @@ impl Group {
         match self {
             Self::Custom => "custom.metrics.k8s.io",
             Self::External => "external.metrics.k8s.io",
+            Self::Resource => "metrics.k8s.io",
         }
     }
 
@@ -53,6 +58,7 @@ impl Group {
                 &[GroupVersion::Custom(CustomVersion::V1Beta2), GroupVersion::Custom(CustomVersion::V1Beta1)]
             }
             Self::External => &[GroupVersion::External],
+            Self::Resource => &[GroupVersion::Resource],
         }
     }
 
@@ -68,6 +74,7 @@ impl GroupVersion {
         match self {
             Self::Custom(_) => Group::Custom,
             Self::External => Group::External,
+            Self::Resource => Group::Resource,
         }
     }
 
@@ -75,15 +82,16 @@ impl GroupVersion {
     pub fn version(self) -> &'static str {
         match self {
             Self::Custom(CustomVersion::V1Beta2) => "v1beta2",
-            Self::Custom(CustomVersion::V1Beta1) | Self::External => "v1beta1",
+            Self::Custom(CustomVersion::V1Beta1) | Self::External | Self::Resource => "v1beta1",
         }
     }
 
-    /// The kind of its answers.
+    /// The kind of its lists; of metrics.k8s.io, which has two, that of pods.
     pub fn list_kind(self) -> &'static str {
         match self {
             Self::Custom(_) => "MetricValueList",
             Self::External => "ExternalMetricValueList",
+            Self::Resource => "PodMetricsList",
         }
     }
 }

@@ -10,6 +10,7 @@ mod documents;
 mod encoding;
 mod etag;
 mod external;
+mod fields;
 mod group;
 mod negotiate;
 mod openapi;
@@ -17,6 +18,7 @@ mod outcome;
 mod parameters;
 pub mod path;
 mod prepared;
+mod resource;
 mod shape;
 mod status;
 mod wire;
@@ -26,26 +28,35 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::{Method, request::Parts};
 
+pub use fields::{FieldSelector, InvalidFieldSelector};
 pub use group::{CustomVersion, Group, GroupVersion};
 pub use outcome::Outcome;
 pub use parameters::{BadParameter, Parameters};
 pub use status::Status;
 
-use crate::model::{Kinds, Provider};
+use crate::model::{Inventory, Kinds, Provider};
 use path::{Form, Target};
 
 /// The metrics APIs and their discovery.
 pub struct Api {
     provider: Arc<dyn Provider>,
     kinds: Arc<dyn Kinds>,
+    inventory: Arc<dyn Inventory>,
     documents: discovery::Documents,
     openapi: openapi::OpenApi,
 }
 
 impl Api {
-    /// An API over what `provider` answers, of objects whose kinds `kinds` knows.
+    /// An API over what `provider` answers, of objects whose kinds `kinds` knows; metrics.k8s.io has no objects.
     pub fn new(provider: Arc<dyn Provider>, kinds: Arc<dyn Kinds>) -> Self {
-        Self { provider, kinds, documents: discovery::Documents::default(), openapi: openapi::OpenApi::new() }
+        let documents = discovery::Documents::default();
+        Self { provider, kinds, inventory: Arc::new(resource::Nothing), documents, openapi: openapi::OpenApi::new() }
+    }
+
+    /// The same API, with the pods and nodes of metrics.k8s.io.
+    #[must_use]
+    pub fn with_inventory(self, inventory: Arc<dyn Inventory>) -> Self {
+        Self { inventory, ..self }
     }
 
     /// Answers an authorized request. `target` is what was authorized; `head` tells the form of the answer alone. Paths of
@@ -58,11 +69,15 @@ impl Api {
                 self.openapi.respond(document, &self.provider.catalog(), head)
             }
             _ if target.method != Method::GET => Err(Status::method_not_allowed()),
-            Form::External(_) if parameters.watch => Err(Status::watch_not_supported(Group::External)),
+            Form::External(_) if parameters.watch => Err(Status::watch_not_supported(Group::External, "*")),
+            Form::Resource(resource) if parameters.watch && resource.is_collection() => {
+                Err(Status::watch_not_supported(Group::Resource, resource.resource()))
+            }
             Form::OpenApi(_) => Err(Status::not_found()),
             Form::Discovery(document) => self.documents.respond(*document, &*self.provider, &*self.kinds, head),
             Form::Custom(custom) => custom::respond(self, custom, parameters, head).await,
             Form::External(external) => external::respond(self, external, parameters, head).await,
+            Form::Resource(resource) => resource::respond(self, resource, parameters, head).await,
         };
         outcome.unwrap_or_else(|status| status.respond(head))
     }

@@ -4,6 +4,7 @@
 
 use std::num::IntErrorKind;
 
+use super::fields::{FieldSelector, InvalidFieldSelector};
 use crate::model::{InvalidSelector, Quoted, Selector};
 
 /// Selectors stay text until they are needed: authorization goes on without a bad one, the handler then refuses it.
@@ -31,6 +32,9 @@ pub enum BadParameter {
     /// `labelSelector` or `metricLabelSelector` is no selector.
     #[error(transparent)]
     Selector(#[from] InvalidSelector),
+    /// `fieldSelector` is no selector of objects of this API.
+    #[error(transparent)]
+    Fields(#[from] InvalidFieldSelector),
     /// The field selector asks for another object than the path.
     #[error("fieldSelector metadata.name doesn't match requested name")]
     Name,
@@ -59,6 +63,11 @@ impl Parameters {
     /// `metricLabelSelector`: the series of a custom metric.
     pub fn metric_labels(&self) -> Result<Selector, InvalidSelector> {
         Selector::parse(&self.metric_label_selector)
+    }
+
+    /// `fieldSelector`: the objects of a list of metrics.k8s.io.
+    pub fn fields(&self) -> Result<FieldSelector, InvalidFieldSelector> {
+        FieldSelector::parse(&self.field_selector)
     }
 
     /// A field selector beside a name must ask for that name (`pkg/endpoints/handlers/get.go` of k8s.io/apiserver).

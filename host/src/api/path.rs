@@ -3,6 +3,8 @@
 //! Invariant: no segment of a target decodes to a text with `/` or `%`, so what kube-apiserver authorized on its decoded path is
 //! what is served here.
 
+mod resource;
+
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
@@ -14,6 +16,7 @@ use crate::model::{
     Attributes, CustomMetric, CustomQuery, ExternalQuery, GroupResource, MetricName, ObjectSelection,
     ResourceAttributes, Selector,
 };
+pub use resource::ResourceTarget;
 
 /// The object name that stands for all objects that the label selector selects (`AllObjects` in k8s.io/metrics).
 const ALL_OBJECTS: &str = "*";
@@ -38,6 +41,8 @@ pub enum Form {
     Custom(CustomTarget),
     /// A metric of nothing in the cluster.
     External(ExternalTarget),
+    /// Pods and nodes of metrics.k8s.io.
+    Resource(ResourceTarget),
     /// A document that lists what there is.
     Discovery(Discovery),
     /// A document that describes the types.
@@ -171,6 +176,7 @@ impl Target {
                 label_selector: self.parameters.labels().ok().filter(|selector| !selector.is_everything()),
                 ..ResourceAttributes::default()
             },
+            Form::Resource(resource) => resource.attributes(self),
             Form::Discovery(_) | Form::OpenApi(_) | Form::Other => {
                 return Attributes::NonResource { path: self.path.clone(), verb: self.method.as_str().to_lowercase() };
             }
@@ -280,6 +286,7 @@ fn below_group(group: Group, segments: &[&str]) -> Result<Form, PathError> {
         (_, rest) if rest.contains(&"") => Err(PathError::NotFound),
         (GroupVersion::Custom(version), rest) => custom(version, rest).map(Form::Custom),
         (GroupVersion::External, rest) => external(rest).map(Form::External),
+        (GroupVersion::Resource, rest) => resource::resource(rest).map(Form::Resource),
     }
 }
 

@@ -46,7 +46,6 @@ impl Shaped {
     }
 
     /// For one object.
-    #[cfg_attr(not(test), expect(dead_code, reason = "metrics.k8s.io answers with single objects"))]
     pub(super) fn negotiate_object(head: &Parts) -> Result<Self, NoShape> {
         Self::negotiate(head, "PartialObjectMetadata")
     }
@@ -94,7 +93,6 @@ impl Shaped {
     }
 
     /// The object, in its shape.
-    #[cfg_attr(not(test), expect(dead_code, reason = "metrics.k8s.io answers with single objects"))]
     pub(super) fn write_object<Item: Tabular + Message>(self, object: &Object<Item>) -> Response {
         match self.shape {
             Shape::AsItIs => self.document(object),

@@ -19,7 +19,7 @@ use super::{
     shape::NoShape,
     wire::{ListMeta, NotRepresentable},
 };
-use crate::model::{Attributes, AuthError, FetchError, Reason, ResourceAttributes, Selector, User};
+use crate::model::{Attributes, AuthError, FetchError, GroupResource, Reason, ResourceAttributes, Selector, User};
 
 /// Bytes of a whole message: enough for a cause and a remedy, and `kubectl describe hpa` stays readable.
 const MAX_MESSAGE: usize = 512;
@@ -104,10 +104,19 @@ impl Status {
 
     /// The answer to a failed lookup.
     pub(super) fn of_fetch(error: &FetchError, asked: &Asked<'_>) -> Self {
-        let message = || one_line(&error.to_string());
-        let mut status = match error.reason {
+        let status = match error.reason {
             Reason::MetricNotFound => Self::not_found_by(error, asked.metric_not_found()),
             Reason::ObjectNotFound => Self::not_found_by(error, asked.object_not_found()),
+            _ => return Self::of_failure(error),
+        };
+        status.told_of(error)
+    }
+
+    /// The answer to a failed lookup of more than one metric, whose name there is none to tell.
+    pub(super) fn of_failure(error: &FetchError) -> Self {
+        let message = || one_line(&error.to_string());
+        let status = match error.reason {
+            Reason::MetricNotFound | Reason::ObjectNotFound => Self::new(StatusCode::NOT_FOUND, "NotFound", message()),
             Reason::BadRequest => Self::bad_request(message()),
             Reason::RateLimited | Reason::Overloaded => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message())
@@ -118,9 +127,14 @@ impl Status {
             Reason::Timeout => Self::timed_out(&message()),
             Reason::Internal => Self::internal(&message()),
         };
-        *status.outcome =
-            Outcome { plugin: error.plugin.clone(), reason: Some(error.reason.as_str()), message: Some(message()) };
-        status
+        status.told_of(error)
+    }
+
+    /// With what the log is to know of the failure.
+    fn told_of(mut self, error: &FetchError) -> Self {
+        let (plugin, reason) = (error.plugin.clone(), Some(error.reason.as_str()));
+        *self.outcome = Outcome { plugin, reason, message: Some(one_line(&error.to_string())) };
+        self
     }
 
     /// Nothing serves the metric.
@@ -149,6 +163,19 @@ impl Status {
         status
     }
 
+    /// `NewNotFound`: there is no such object.
+    pub(super) fn named_not_found(resource: &GroupResource, name: &str) -> Self {
+        let message = format!("{resource} {name:?} not found");
+        let mut status = Self::new(StatusCode::NOT_FOUND, "NotFound", message);
+        status.details = Some(Box::new(Details {
+            name: name.to_owned(),
+            group: resource.group.clone(),
+            kind: resource.name.clone(),
+            ..Details::default()
+        }));
+        status
+    }
+
     fn bad_request(message: String) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
@@ -164,11 +191,11 @@ impl Status {
         status
     }
 
-    /// `NewMethodNotSupported`: there is nothing to watch in a group whose resources are not known one by one.
-    pub(super) fn watch_not_supported(group: Group) -> Self {
+    /// `NewMethodNotSupported`; `resource` is `*` in a group whose resources are not known one by one.
+    pub(super) fn watch_not_supported(group: Group, resource: &str) -> Self {
         let mut status = Self::method_not_allowed();
-        let details = Details { group: group.name().to_owned(), kind: "*".to_owned(), ..Details::default() };
-        status.message = format!("watch is not supported on resources of kind \"*.{}\"", group.name());
+        let details = Details { group: group.name().to_owned(), kind: resource.to_owned(), ..Details::default() };
+        status.message = format!("watch is not supported on resources of kind \"{resource}.{}\"", group.name());
         status.details = Some(Box::new(details));
         status
     }

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use self::rooms::Rooms;
 use crate::{
+    api::Api,
     config::Config,
     registry, reload, serve,
     telemetry::{self, Metrics, Readiness, RequestLog},
@@ -73,7 +74,8 @@ async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result
     let requests = requests::Requests { metrics: metrics.clone(), log };
     let expiry = expiry::Expiry { serving: certificate.clone(), trust: rooms.auth.trust.clone() };
     let endpoints = endpoints::Endpoints { readiness: readiness.clone(), metrics, board, expiry };
-    let pipeline = pipeline::Pipeline::new(&config, rooms.auth, Arc::new(reader), rooms.kinds, endpoints, requests);
+    let api = Api::new(Arc::new(reader), rooms.kinds).with_inventory(rooms.inventory);
+    let pipeline = pipeline::Pipeline::new(&config, rooms.auth, api, endpoints, requests);
     let server = serve::Server {
         listener,
         tls: serve::server_config(certificate, &certificate::policy(&config)).context("--tls-cipher-suites")?,

@@ -25,7 +25,7 @@ use crate::{
         path::{self, Form, PathError, Target},
     },
     config::Config,
-    model::{Attributes, Connection, Kinds, Provider, User},
+    model::{Attributes, Connection, User},
     telemetry::Metrics,
 };
 
@@ -46,13 +46,12 @@ impl Pipeline {
     pub(super) fn new(
         config: &Config,
         auth: Auth,
-        provider: Arc<dyn Provider>,
-        kinds: Arc<dyn Kinds>,
+        api: Api,
         endpoints: Endpoints,
         requests: Requests,
     ) -> Self {
         let places = Semaphore::new(config.max_requests_inflight);
-        Self { auth, api: Api::new(provider, kinds), endpoints, requests, places, timeout: config.request_timeout }
+        Self { auth, api, endpoints, requests, places, timeout: config.request_timeout }
     }
 
     /// Every path goes the same way.

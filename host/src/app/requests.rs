@@ -79,7 +79,7 @@ fn metric(target: &Target) -> Option<String> {
     match &target.form {
         Form::Custom(custom) => Some(custom.metric.to_string()),
         Form::External(external) => Some(external.metric.to_string()),
-        Form::Discovery(_) | Form::OpenApi(_) | Form::Other => None,
+        Form::Resource(_) | Form::Discovery(_) | Form::OpenApi(_) | Form::Other => None,
     }
 }
 
@@ -88,6 +88,7 @@ fn group(target: &Result<Target, PathError>) -> &'static str {
     match target.as_ref().map(|target| &target.form) {
         Ok(Form::Custom(_)) => Group::Custom.name(),
         Ok(Form::External(_)) => Group::External.name(),
+        Ok(Form::Resource(_)) => Group::Resource.name(),
         Ok(Form::Discovery(_)) => "discovery",
         Ok(Form::OpenApi(_)) => "openapi",
         Ok(Form::Other) | Err(_) => "other",

@@ -19,7 +19,7 @@ use crate::{
     bundle::Grants,
     config::{Certificate, Cluster, Config},
     egress,
-    model::{Kinds, Objects},
+    model::{Inventory, Kinds, Objects},
     objects::{DiscoveredKinds, FixedObjects, ObjectPolicy, WatchedObjects},
     registry, reload,
     runtime::{CompilerConfig, Runtime},
@@ -60,6 +60,7 @@ pub(super) struct Rooms {
     pub(super) client: Option<Client>,
     pub(super) auth: Auth,
     pub(super) kinds: Arc<dyn Kinds>,
+    pub(super) inventory: Arc<dyn Inventory>,
     pub(super) source: Source,
     runtime: Arc<Runtime>,
     dependencies: Arc<dyn Dependencies>,
@@ -83,7 +84,7 @@ impl Rooms {
             (Some(cluster), Some(_)) => delegated(cluster, stop, background).await?,
             _ => Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only(), trust: None },
         };
-        let (kinds, objects) = match &client {
+        let Cache { kinds, objects, inventory } = match &client {
             Some(client) => watched(config, client, background)?,
             None => fixed(),
         };
@@ -94,7 +95,7 @@ impl Rooms {
         };
         let runtime = Runtime::new(compiler, guests, objects, kinds.clone(), metrics)?;
         let egress = Arc::new(egress(config).await?);
-        Ok(Self { client, auth, kinds, source, runtime, dependencies, reporter, egress })
+        Ok(Self { client, auth, kinds, inventory, source, runtime, dependencies, reporter, egress })
     }
 
     /// What reloads need.
@@ -184,7 +185,12 @@ async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &Tas
     })
 }
 
-type Cache = (Arc<dyn Kinds>, Arc<dyn Objects>);
+/// What is known of the cluster's objects.
+struct Cache {
+    kinds: Arc<dyn Kinds>,
+    objects: Arc<dyn Objects>,
+    inventory: Arc<dyn Inventory>,
+}
 
 fn watched(config: &Config, client: &Client, background: &TaskTracker) -> anyhow::Result<Cache> {
     let policy =
@@ -193,12 +199,12 @@ fn watched(config: &Config, client: &Client, background: &TaskTracker) -> anyhow
     background.spawn(kinds.clone().keep_fresh());
     let objects = Arc::new(WatchedObjects::new(client.clone(), kinds.clone(), policy));
     background.spawn(objects.clone().end_idle());
-    Ok((kinds, objects))
+    Ok(Cache { kinds, inventory: objects.clone(), objects })
 }
 
 fn fixed() -> Cache {
     let fixed = Arc::new(FixedObjects::default());
-    (fixed.clone(), fixed)
+    Cache { kinds: fixed.clone(), objects: fixed.clone(), inventory: fixed }
 }
 
 type Plugins = (Source, Arc<dyn Dependencies>, Arc<dyn Reporter>);

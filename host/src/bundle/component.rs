@@ -19,7 +19,7 @@ pub struct Interfaces {
     pub custom: bool,
     /// `external-metrics`.
     pub external: bool,
-    /// `resource-metrics`: known, and not served yet.
+    /// `resource-metrics`.
     pub resource: bool,
     /// `settings`.
     pub settings: bool,
@@ -56,7 +56,9 @@ pub enum ComponentError {
         names: String,
     },
     /// A component of another world.
-    #[error("it exports {names}, and no metrics; export custom-metrics or external-metrics of {PACKAGE}@0.1.0")]
+    #[error(
+        "it exports {names}, and no metrics; export custom-metrics, external-metrics or resource-metrics of {PACKAGE}@0.1.0"
+    )]
     NoMetrics {
         /// The exports, quoted.
         names: String,

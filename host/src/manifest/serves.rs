@@ -13,11 +13,14 @@ use super::{
 const RESERVED: [&str; 2] = ["status", "finalize"];
 
 pub(super) fn parse(field: Field) -> Result<Claims, ManifestError> {
-    let mut fields = Fields::of(field, &["external", "custom", "namespaces", "priority"])?;
+    let mut fields = Fields::of(field, &["external", "custom", "resource", "namespaces", "priority"])?;
+    let resource = fields.take("resource");
+    let namespaces = fields.take("namespaces").map(|field| list(field, "namespaces", namespace)).transpose()?;
     Ok(Claims {
         external: fields.take("external").map(|field| list(field, "patterns as in `queue_*`", external)).transpose()?,
         custom: fields.take("custom").map(|field| list(field, "patterns as in `pods/queue_*`", custom)).transpose()?,
-        namespaces: fields.take("namespaces").map(|field| list(field, "namespaces", namespace)).transpose()?,
+        resource: resource.map(|field| all_or_nothing(field, namespaces.is_some())).transpose()?.unwrap_or_default(),
+        namespaces,
         priority: match fields.take("priority") {
             Some(field) => {
                 let number = field.integer(i64::from(i32::MIN), i64::from(i32::MAX))?;
@@ -26,6 +29,19 @@ pub(super) fn parse(field: Field) -> Result<Claims, ManifestError> {
             None => 0,
         },
     })
+}
+
+/// metrics.k8s.io has one owner for the whole cluster, nodes included.
+fn all_or_nothing(field: Field, for_some_namespaces: bool) -> Result<bool, ManifestError> {
+    let path = field.path.clone();
+    match (field.boolean()?, for_some_namespaces) {
+        (true, true) => Err(ManifestError::Invalid {
+            path,
+            found: "`true` beside `serves.namespaces`".to_owned(),
+            expected: "it in a plugin for all namespaces: metrics.k8s.io is served whole, nodes included".to_owned(),
+        }),
+        (wanted, _) => Ok(wanted),
+    }
 }
 
 fn list<T>(field: Field, of_what: &str, item: fn(Field) -> Result<T, ManifestError>) -> Result<Vec<T>, ManifestError> {

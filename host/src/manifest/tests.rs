@@ -65,6 +65,7 @@ limits: {{ memory: 128Mi, timeout: 500ms, cpu: 1s, concurrency: 4, responseBytes
                 CustomPattern { resource: GroupResource::core("pods"), name: Pattern::new("queue_*") },
                 CustomPattern { resource: deployments, name: Pattern::new("depth") },
             ]),
+            resource: false,
             namespaces: Some(vec!["shop".to_owned(), "billing".to_owned()]),
             priority: -3,
         },
@@ -97,6 +98,13 @@ limits: {{ memory: 128Mi, timeout: 500ms, cpu: 1s, concurrency: 4, responseBytes
 }
 
 #[test]
+fn resource_metrics_are_claimed_by_a_word() {
+    let claims = |body: &str| parse(body).unwrap().claims;
+    assert!(claims("serves: {resource: true, external: []}").resource);
+    assert!(!claims("serves: {resource: false, namespaces: [shop]}").resource && !claims("serves: {}").resource);
+}
+
+#[test]
 fn json_is_a_manifest_too() {
     let json = format!(r#"{{"apiVersion": "{API_VERSION}", "kind": "{KIND}", "config": {{"a": [1, 2.50]}}}}"#);
     let configuration = PluginConfiguration::parse(Some(&json)).unwrap();
@@ -114,7 +122,7 @@ fn unknown_fields_name_their_path_and_the_nearest_known_one() {
             "did you mean `key`?",
         ),
         ("component: {parts: {name: [a]}}", "`component.parts.name`", "did you mean `names`?"),
-        ("serves: {resource: true}", "`serves.resource`", "known here: external, custom, namespaces, priority"),
+        ("serves: {resources: true}", "`serves.resources`", "did you mean `resource`?"),
     ] {
         let error = refused(body);
         assert!(error.contains(path) && error.contains(nearest), "{body}: {error}");
@@ -154,6 +162,8 @@ fn values_out_of_bounds_name_the_bounds() {
         ("listEvery: 1s", "from 5s"),
         ("suspend: yes", "true or false"),
         ("serves: {priority: 1.5}", "a whole number"),
+        ("serves: {resource: 'true'}", "true or false"),
+        ("serves: {resource: true, namespaces: [shop]}", "metrics.k8s.io is served whole"),
         ("serves: {external: queue}", "a list of patterns"),
         ("config: [a]", "a mapping"),
         ("egress: [1]", "an origin"),

@@ -66,6 +66,8 @@ pub struct Claims {
     pub external: Option<Vec<Pattern>>,
     /// Custom metrics; absent means those that the plugin lists.
     pub custom: Option<Vec<CustomPattern>>,
+    /// All of metrics.k8s.io.
+    pub resource: bool,
     /// Namespaces that it answers for; absent means all, and requests without a namespace.
     pub namespaces: Option<Vec<String>>,
     /// The higher one answers where claims are alike otherwise.

@@ -69,6 +69,14 @@ impl FetchError {
         Self { reason, plugin: None, message: message.into(), retry_after: None }
     }
 
+    /// What metrics.k8s.io says where no plugin claims it. Unavailable rather than an empty list: an autoscaler's owner must
+    /// see that nobody measures, and not that there are no pods.
+    pub fn nobody_measures() -> Self {
+        let message = "no plugin serves metrics.k8s.io; load one that exports resource-metrics, with `serves.resource: true`, \
+                       into the adapter's own namespace";
+        Self::new(Reason::Unavailable, message)
+    }
+
     /// Names the plugin in charge, unless a room closer to the fault did.
     #[must_use]
     pub fn of(mut self, plugin: &PluginId) -> Self {

@@ -11,6 +11,7 @@ mod quantity;
 mod quote;
 mod request;
 mod selector;
+mod usage;
 
 pub use claims::{Claims, CustomPattern, Listed, Pattern};
 pub use cluster::{Endpoint, Kind, Kinds, Objects};
@@ -26,3 +27,4 @@ pub use quantity::{InvalidQuantity, Quantity, QuantityFormat};
 pub use quote::Quoted;
 pub use request::{Attributes, ResourceAttributes, User};
 pub use selector::{InvalidSelector, Operator, Requirement, Selector};
+pub use usage::{ContainerUsage, Inventory, Measurable, NodeSample, PodRef, PodSample, Usage};

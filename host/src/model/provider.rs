@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{CustomMetric, FetchError, MetricName, PluginId, Quantity, Selector, UnixMillis};
+use super::{
+    CustomMetric, FetchError, MetricName, NodeSample, PluginId, PodRef, PodSample, Quantity, Selector, UnixMillis,
+};
 
 /// Answers metrics.
 #[async_trait]
@@ -18,6 +20,16 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Every series of an external metric that the query's selector selects.
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError>;
+
+    /// What the named pods use; those without a value are left out. By default there is nobody who knows.
+    async fn pods(&self, _pods: &[PodRef]) -> Result<Vec<PodSample>, FetchError> {
+        Err(FetchError::nobody_measures())
+    }
+
+    /// What the named nodes use; those without a value are left out. By default there is nobody who knows.
+    async fn nodes(&self, _names: &[String]) -> Result<Vec<NodeSample>, FetchError> {
+        Err(FetchError::nobody_measures())
+    }
 }
 
 /// The listed metrics, each list sorted and without repetition.

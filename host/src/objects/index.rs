@@ -62,6 +62,15 @@ impl Index {
         objects.filter(|object| selector.matches(|key| label(&object.labels, key))).map(make).collect()
     }
 
+    /// The same of every namespace, sorted by namespace and name.
+    pub(super) fn select_everywhere<T>(&self, selector: &Selector, make: impl Fn(&Object) -> T) -> Vec<T> {
+        let live = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut namespaces: Vec<_> = live.iter().collect();
+        namespaces.sort_by_key(|(name, _)| *name);
+        let objects = namespaces.into_iter().flat_map(|(_, objects)| objects.values());
+        objects.filter(|object| selector.matches(|key| label(&object.labels, key))).map(make).collect()
+    }
+
     fn write(&self) -> RwLockWriteGuard<'_, Namespaces> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,11 +3,12 @@
 //! that this adapter serves itself.
 //!
 //! In reading order: [`DiscoveredKinds`] says what there is, kept in step with custom resource `definitions`, [`ObjectPolicy`]
-//! what plugins may see, [`WatchedObjects`] answers from an `index` that a `watch` keeps as long as somebody asks.
-//! [`FixedObjects`] is all of it without a cluster.
+//! what plugins may see, [`WatchedObjects`] answers from an `index` that a `watch` keeps as long as somebody asks, and so does the
+//! `inventory` for metrics.k8s.io. [`FixedObjects`] is all of it without a cluster.
 
 mod definitions;
 mod index;
+mod inventory;
 mod kinds;
 #[cfg(test)]
 mod mock;

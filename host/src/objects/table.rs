@@ -59,6 +59,10 @@ impl FixedObjects {
         self
     }
 
+    pub(super) fn index(&self, resource: &GroupResource) -> Option<&Index> {
+        self.objects.iter().find(|(known, _)| known == resource).map(|(_, index)| index)
+    }
+
     fn select<T>(
         &self,
         namespace: Option<&str>,
@@ -68,8 +72,10 @@ impl FixedObjects {
     ) -> Result<Vec<T>, FetchError> {
         self.policy.check(resource)?;
         check_scope(namespace, resource, self.known(resource))?;
-        let index = self.objects.iter().find(|(known, _)| known == resource).map(|(_, index)| index);
-        Ok(index.map(|index| index.select(namespace.unwrap_or_default(), selector, make)).unwrap_or_default())
+        Ok(self
+            .index(resource)
+            .map(|index| index.select(namespace.unwrap_or_default(), selector, make))
+            .unwrap_or_default())
     }
 }
 

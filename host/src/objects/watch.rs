@@ -44,7 +44,7 @@ enum State {
 }
 
 impl Watch {
-    /// Starts on `home`; `keep` makes of an object what the index keeps.
+    /// Starts on `home` with all objects; `keep` makes of an object what the index keeps.
     pub(super) fn start<K>(
         home: &Handle,
         resource: &GroupResource,
@@ -54,9 +54,24 @@ impl Watch {
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
+        Self::start_of(home, resource, api, watcher::Config::default(), keep)
+    }
+
+    /// The same with those of the objects that `which` selects.
+    pub(super) fn start_of<K>(
+        home: &Handle,
+        resource: &GroupResource,
+        api: Api<K>,
+        which: watcher::Config,
+        keep: impl Fn(&K) -> Object + Send + 'static,
+    ) -> Self
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
         let index = Arc::new(Index::default());
         let (sender, state) = watch::channel(State::Listing);
-        let task = home.spawn(run(api, Arc::clone(&index), sender, keep, resource.clone()));
+        let events = patiently(watcher::watcher(api, which));
+        let task = home.spawn(run(events, Arc::clone(&index), sender, keep, resource.clone()));
         let started = Instant::now();
         Self { index, state, started, resource: resource.clone(), _task: AbortOnDropHandle::new(task) }
     }
@@ -93,15 +108,13 @@ impl Watch {
 }
 
 async fn run<K>(
-    api: Api<K>,
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
     index: Arc<Index>,
     state: watch::Sender<State>,
     keep: impl Fn(&K) -> Object,
     resource: GroupResource,
-) where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let mut events = pin!(patiently(watcher::watcher(api, watcher::Config::default())));
+) {
+    let mut events = pin!(events);
     let mut listing = Vec::new();
     while let Some(event) = events.next().await {
         match event {

@@ -43,8 +43,10 @@ struct Kept {
 
 /// How much of the objects is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Detail {
+pub(super) enum Detail {
     Metadata,
+    /// Metadata of the pods in phase Running.
+    Running,
     Addresses,
 }
 
@@ -52,6 +54,14 @@ impl WatchedObjects {
     /// Watches nothing yet. Must be called on the Tokio runtime on which watches are to live.
     pub fn new(client: Client, kinds: Arc<dyn Kinds>, policy: ObjectPolicy) -> Self {
         Self { client, kinds, policy, home: Handle::current(), watches: Mutex::default() }
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(super) fn home(&self) -> &Handle {
+        &self.home
     }
 
     /// Ends watches that nobody has asked for [`IDLE`], for ever. Their memory is given back with the last answer from them.
@@ -64,7 +74,13 @@ impl WatchedObjects {
     }
 
     /// The watch that is under way, or the one that `start` starts. A kind that is not what it was is watched anew.
-    fn watch(&self, resource: &GroupResource, detail: Detail, kind: &Kind, start: impl Fn() -> Watch) -> Arc<Watch> {
+    pub(super) fn watch(
+        &self,
+        resource: &GroupResource,
+        detail: Detail,
+        kind: &Kind,
+        start: impl Fn() -> Watch,
+    ) -> Arc<Watch> {
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         let mut key = (resource.clone(), detail);
         if detail == Detail::Metadata {
@@ -165,13 +181,13 @@ pub(super) fn endpoint(object: &Object) -> Endpoint {
     Endpoint { name, labels, addresses, ready }
 }
 
-fn api_resource(resource: &GroupResource, kind: &Kind) -> ApiResource {
+pub(super) fn api_resource(resource: &GroupResource, kind: &Kind) -> ApiResource {
     let Kind { group, version, kind, namespaced: _ } = kind.clone();
     let api_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
     ApiResource { group, version, api_version, kind, plural: resource.name.clone() }
 }
 
-fn named(object: &impl ResourceExt, addresses: Vec<String>, ready: bool) -> Object {
+pub(super) fn named(object: &impl ResourceExt, addresses: Vec<String>, ready: bool) -> Object {
     Object {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),

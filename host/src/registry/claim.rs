@@ -64,6 +64,22 @@ impl Name for CustomMetric {
     }
 }
 
+/// All of metrics.k8s.io: it is claimed whole or not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ResourceMetrics;
+
+impl Name for ResourceMetrics {
+    type Space = ();
+
+    fn space(&self) -> &() {
+        &()
+    }
+
+    fn text(&self) -> &'static str {
+        ""
+    }
+}
+
 /// Where in a table a claim stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place<N: Name> {

@@ -18,8 +18,8 @@ pub use overview::{Claimed, Conflict};
 pub use snapshot::Snapshot;
 
 use crate::model::{
-    Catalog, Claims, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, Listed, PluginId, Provider,
-    Reason,
+    Catalog, Claims, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, Listed, NodeSample,
+    PluginId, PodRef, PodSample, Provider, Reason,
 };
 
 /// A plugin as the registry knows it.
@@ -115,6 +115,16 @@ impl Provider for Reader {
             _ => provider.external(query).await,
         };
         answer.map_err(|error| error.of(owner.id()))
+    }
+
+    async fn pods(&self, pods: &[PodRef]) -> Result<Vec<PodSample>, FetchError> {
+        let owner = self.current.load().resource_owner().ok_or_else(FetchError::nobody_measures)?;
+        owner.provider()?.pods(pods).await.map_err(|error| error.of(owner.id()))
+    }
+
+    async fn nodes(&self, names: &[String]) -> Result<Vec<NodeSample>, FetchError> {
+        let owner = self.current.load().resource_owner().ok_or_else(FetchError::nobody_measures)?;
+        owner.provider()?.nodes(names).await.map_err(|error| error.of(owner.id()))
     }
 }
 

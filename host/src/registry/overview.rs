@@ -30,13 +30,16 @@ pub struct Conflict {
     pub winner: PluginId,
 }
 
-/// What is claimed, one metric or a pattern of them; prints as in `external queue_*` or `custom pods/queue_depth`.
+/// What is claimed, one metric or a pattern of them; prints as in `external queue_*`, `custom pods/queue_depth` or
+/// `resource metrics`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claimed {
     /// External metrics, in lower case.
     External(Pattern),
     /// Custom metrics.
     Custom(GroupResource, Pattern),
+    /// All of metrics.k8s.io.
+    Resource,
 }
 
 impl fmt::Display for Claimed {
@@ -44,6 +47,7 @@ impl fmt::Display for Claimed {
         match self {
             Self::External(pattern) => write!(formatter, "external {}", pattern.as_str()),
             Self::Custom(resource, pattern) => write!(formatter, "custom {resource}/{}", pattern.as_str()),
+            Self::Resource => formatter.write_str("resource metrics"),
         }
     }
 }
@@ -109,9 +113,14 @@ pub(super) fn conflicts_of(snapshot: &Snapshot, plugin: &Plugin) -> Vec<Conflict
         };
         (claimed, winner)
     });
+    let resource = losses(&snapshot.resource, plugin.resource_places(), plugin).into_iter();
+    let resource = resource.map(|(_, winner)| (Claimed::Resource, winner));
     let loser = plugin.id();
-    let mut conflicts: Vec<Conflict> =
-        external.chain(custom).map(|(claimed, winner)| Conflict { loser: loser.clone(), claimed, winner }).collect();
+    let mut conflicts: Vec<Conflict> = external
+        .chain(custom)
+        .chain(resource)
+        .map(|(claimed, winner)| Conflict { loser: loser.clone(), claimed, winner })
+        .collect();
     conflicts.sort();
     conflicts.dedup();
     conflicts

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Entry, State, claim::Place};
+use super::{
+    Entry, State,
+    claim::{Place, ResourceMetrics},
+};
 use crate::model::{CustomMetric, FetchError, Listed, MetricName, Pattern, PluginId, Provider, Reason};
 
 pub(super) struct Plugin {
@@ -97,6 +100,12 @@ impl Plugin {
                 .map(|listed| listed.custom.iter().cloned().map(Place::Exact).collect())
                 .unwrap_or_default(),
         }
+    }
+
+    /// Whether it claims metrics.k8s.io. A tenant can't: it would answer for other namespaces' pods.
+    pub(super) fn resource_places(&self) -> Vec<Place<ResourceMetrics>> {
+        let claimed = self.entry.claims.resource && !self.is_tenant();
+        claimed.then_some(Place::Exact(ResourceMetrics)).into_iter().collect()
     }
 
     /// Whether both are the same but for the code behind them, so that no overview changes.

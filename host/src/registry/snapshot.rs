@@ -6,7 +6,7 @@ use rpds::HashTrieMapSync;
 
 use super::{
     Conflict, Entry,
-    claim::Table,
+    claim::{ResourceMetrics, Table},
     overview::{self, Overview},
     plugin::Plugin,
 };
@@ -19,6 +19,7 @@ pub struct Snapshot {
     /// External metrics by their folded names.
     pub(super) external: Table<String>,
     pub(super) custom: Table<CustomMetric>,
+    pub(super) resource: Table<ResourceMetrics>,
     overview: Arc<Overview>,
 }
 
@@ -28,6 +29,7 @@ impl Default for Snapshot {
             plugins: HashTrieMapSync::new_sync(),
             external: Table::default(),
             custom: Table::default(),
+            resource: Table::default(),
             overview: Arc::default(),
         }
     }
@@ -67,6 +69,10 @@ impl Snapshot {
         self.external.owner(folded, Some(namespace)).cloned()
     }
 
+    pub(super) fn resource_owner(&self) -> Option<Arc<Plugin>> {
+        self.resource.owner(&ResourceMetrics, None).cloned()
+    }
+
     pub(super) fn with(&self, entry: Entry) -> Self {
         let plugin = Arc::new(Plugin::of(entry));
         let mut next = self.without(plugin.id());
@@ -74,6 +80,7 @@ impl Snapshot {
         next.overview = if looks_alike { Arc::clone(&self.overview) } else { Arc::default() };
         next.external.add(&plugin, plugin.external_places());
         next.custom.add(&plugin, plugin.custom_places());
+        next.resource.add(&plugin, plugin.resource_places());
         next.plugins.insert_mut(plugin.id().clone(), plugin);
         next
     }
@@ -83,6 +90,7 @@ impl Snapshot {
         if let Some(old) = self.plugins.get(id) {
             next.external.remove(id, &old.external_places());
             next.custom.remove(id, &old.custom_places());
+            next.resource.remove(id, &old.resource_places());
             next.plugins.remove_mut(id);
             next.overview = Arc::default();
         }

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    CustomMetric, CustomPattern, CustomSample, ExternalSample, GroupResource, MetricName, ObjectSelection, Pattern,
-    Quantity, Selector, UnixMillis,
+    CustomMetric, CustomPattern, CustomSample, ExternalSample, GroupResource, MetricName, NodeSample, ObjectSelection,
+    Pattern, Quantity, Selector, UnixMillis, Usage,
 };
 
 /// Answers with its own name as the object or label, and with its version as the value.
@@ -45,10 +45,16 @@ impl Provider for Fake {
         let sample = ExternalSample { labels, value, timestamp: UnixMillis(0), window: None };
         Ok(ExternalAnswer { plugin: self.id(), metric: query.metric.clone(), samples: vec![sample] })
     }
+
+    async fn nodes(&self, _: &[String]) -> Result<Vec<NodeSample>, FetchError> {
+        let usage = Usage { cpu: Quantity::integer(self.version), memory: Quantity::default() };
+        let node = self.name.clone();
+        Ok(vec![NodeSample { node, usage, timestamp: UnixMillis(0), window: std::time::Duration::ZERO }])
+    }
 }
 
 /// A plugin, written as `name claims` in words: `e:PATTERN` and `c:RESOURCE/PATTERN` claim, `le:NAME` and `lc:RESOURCE/NAME` list,
-/// `n:NAMESPACE` restricts, `p:NUMBER` is a priority, `loading` is its state. A name `NAMESPACE/NAME` is a tenant's.
+/// `n:NAMESPACE` restricts, `r` claims metrics.k8s.io, `p:NUMBER` is a priority, `loading` is its state. A name `NAMESPACE/NAME` is a tenant's.
 fn plugin(text: &str) -> Entry {
     let mut words = text.split_whitespace();
     let name = words.next().unwrap();
@@ -74,6 +80,7 @@ fn plugin(text: &str) -> Entry {
                 listed.custom.push(CustomMetric { resource, name: MetricName::new(name).unwrap() });
             }
             "n" => claims.namespaces.get_or_insert_default().push(value.to_owned()),
+            "r" => claims.resource = true,
             "p" => claims.priority = value.parse().unwrap(),
             "loading" => loading = true,
             other => panic!("{other}"),
@@ -163,6 +170,33 @@ fn the_rule_of_ownership_step_by_step() {
         let as_custom: Vec<String> = plugins.iter().map(|text| text.replace("e:", "c:pods/")).collect();
         let (_writer, reader) = registry(&as_custom.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(custom(&reader, Some("shop"), "pods/queue"), expected, "{as_custom:?}");
+    }
+}
+
+#[test]
+fn one_plugin_of_the_adapters_namespace_owns_resource_metrics() {
+    for (plugins, expected, lost) in [
+        (vec!["none e:*"], "Unavailable", None),
+        (vec!["bbb r", "aaa r"], "aaa", Some("adapter/bbb")),
+        (vec!["low r", "zzz r p:1"], "zzz", Some("adapter/low")),
+        (vec!["shop/tenant r"], "Unavailable", None),
+        (vec!["shop/tenant r p:9", "own r"], "own", None),
+        (vec!["slow r loading", "zzz r"], "Loading", Some("adapter/zzz")),
+    ] {
+        let (mut writer, reader) = registry(&plugins);
+        let answered = |reader: &Reader| match block_on(reader.nodes(&["n1".to_owned()])) {
+            Ok(samples) => samples[0].node.clone(),
+            Err(error) => format!("{:?}", error.reason),
+        };
+        assert_eq!(answered(&reader), expected, "{plugins:?}");
+        let conflicts = reader.snapshot().conflicts().to_vec();
+        let losers: Vec<_> = conflicts.iter().map(|conflict| conflict.loser.to_string()).collect();
+        assert_eq!(losers, lost.into_iter().collect::<Vec<_>>(), "{plugins:?}");
+        assert!(conflicts.iter().all(|conflict| conflict.claimed.to_string() == "resource metrics"));
+        for text in &plugins {
+            writer.remove(&plugin(text).id);
+        }
+        assert_eq!(answered(&reader), "Unavailable", "nobody is left");
     }
 }
 

@@ -6,6 +6,7 @@ mod board;
 mod conflicts;
 mod inbox;
 mod outcome;
+mod resource;
 mod version;
 mod worker;
 

@@ -1,5 +1,6 @@
 //! What became of a version of a plugin, and whether its owner is to hear of it: once for each change, not once for each try.
 
+use super::resource::Misfit;
 use crate::{
     bundle::BundleError,
     egress::{InvalidCredential, InvalidOrigin, Origin},
@@ -25,6 +26,8 @@ pub(super) enum LoadFailure {
     Compile(#[from] CompileError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    Resource(#[from] Misfit),
     #[error("the plugin refuses its settings: {0}")]
     Settings(String),
 }

@@ -10,6 +10,7 @@ use super::{
     conflicts::Conflicts,
     inbox::{Inbox, Newest},
     outcome::{LoadFailure, Outcome, Told},
+    resource,
     version::Version,
 };
 use crate::{
@@ -148,6 +149,7 @@ impl Worker {
 
     async fn try_load(&mut self, raw: &RawPlugin) -> Result<Outcome, LoadFailure> {
         let configuration = PluginConfiguration::parse(raw.manifest.as_deref())?;
+        resource::check_place(&configuration, self.is_in_own_namespace())?;
         if self.serving.is_none() && !configuration.suspend {
             // Its claims are known before its code is: until that is compiled they are answered with 503, not 404.
             self.enter(configuration.claims.clone(), State::Loading);
@@ -161,6 +163,7 @@ impl Worker {
         };
         let code = self.shared.runtime.compiler().compile(bundle.code.clone()).await?;
         let plugin = Arc::new(self.shared.runtime.load(&code, self.settings(&bundle)?)?);
+        resource::check_exports(&configuration, plugin.exports())?;
         match plugin.validate().await {
             Validation::Good => {}
             Validation::Undecided(why) => info!(plugin = %self.id, "settings could not be validated yet: {why}"),
@@ -237,9 +240,14 @@ impl Worker {
     }
 
     fn enter(&self, claims: Claims, state: State) {
-        let own_namespace = self.id.namespace == self.shared.own_namespace;
+        let own_namespace = self.is_in_own_namespace();
         self.shared.registry().put(Entry { id: self.id.clone(), own_namespace, claims, state });
         self.shared.changed();
+    }
+
+    /// Plugins of other namespaces are tenants.
+    fn is_in_own_namespace(&self) -> bool {
+        self.id.namespace == self.shared.own_namespace
     }
 
     fn leave(&self) {

@@ -8,7 +8,7 @@
 //! - `store`: what one call's instance can reach, and how much of it
 //! - `abi`: the WIT package's versions, each with its bindings, conversions and imports
 //! - `fault`: why a call ended without an answer
-//! - `listing`: what a guest lists, judged
+//! - `listing`, `usage`: what a guest lists, and what it says of pods and nodes, judged
 //! - `state`, `log`, `stderr`: what guests keep and say
 
 mod abi;
@@ -22,9 +22,11 @@ mod plugin;
 mod state;
 mod stderr;
 mod store;
+mod usage;
 
 use std::{io, path::PathBuf, sync::Arc};
 
+pub use abi::Exports;
 pub use compile::{Code, CompileError, Compiler, CompilerConfig, run_child as run_compiler_child};
 pub use plugin::{Limits, LoadError, Plugin, PluginSettings, Validation};
 

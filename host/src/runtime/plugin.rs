@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     Runtime,
@@ -16,15 +17,20 @@ use super::{
     listing,
     log::{GuestLog, Level},
     store::Reach,
+    usage,
 };
 use crate::{
     egress,
     model::{
-        Catalog, CustomAnswer, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed,
-        ObjectSelection, PluginId, Provider, Reason,
+        Catalog, CustomAnswer, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed, NodeSample,
+        ObjectSelection, PluginId, PodRef, PodSample, Provider, Reason,
     },
-    telemetry::{CallLabels, Metrics, PluginLabels},
+    telemetry::{CallLabels, Metrics, ObjectLabels, PluginLabels},
 };
+
+/// Calls under way for one list of pods or nodes: enough that 5,000 pods take little longer than 1,000, and few enough that such a
+/// list leaves most of the default concurrency to others.
+const CALLS_PER_LIST: usize = 4;
 
 /// What one call of a plugin may use. Defaults and ceilings are in the manifest room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +69,7 @@ pub enum LoadError {
     Link(String),
     /// It exports no metrics interface.
     #[error(
-        "the component exports neither external-metrics nor custom-metrics of wasm-metrics-adapter:plugin@0.1; export at least one"
+        "the component exports none of external-metrics, custom-metrics and resource-metrics of wasm-metrics-adapter:plugin@0.1; export at least one"
     )]
     NoMetrics,
 }
@@ -96,7 +102,7 @@ impl Runtime {
         let PluginSettings { id, config, http, limits } = settings;
         let instance = self.linkers.link(&code.component).map_err(|error| LoadError::Link(format!("{error:#}")))?;
         let exports = InstancePre::exports(&instance);
-        if !exports.external && !exports.custom {
+        if !exports.external && !exports.custom && !exports.resource {
             return Err(LoadError::NoMetrics);
         }
         let reach = Reach {
@@ -195,6 +201,33 @@ impl Plugin {
         outcome
     }
 
+    /// Asks about `objects`, at most as many a call as an answer may have items. One call that fails fails the whole: a list that
+    /// lacks some objects would look as if they used nothing.
+    async fn ask_in_parts<Object: Clone, Sample>(
+        &self,
+        objects: &[Object],
+        question: impl Fn(Vec<Object>) -> Question,
+        judge: impl Fn(Answer, &[Object]) -> Result<Vec<Sample>, FetchError>,
+    ) -> Result<Vec<Sample>, FetchError> {
+        let mut calls = Vec::new();
+        for part in objects.chunks(self.caller.limits.list_items.max(1)) {
+            let (asked, judge) = (self.ask(question(part.to_vec())), &judge);
+            calls.push(async move { judge(asked.await?, part) });
+        }
+        let samples: Vec<Vec<Sample>> = stream::iter(calls).buffered(CALLS_PER_LIST).try_collect().await?;
+        Ok(samples.into_iter().flatten().collect())
+    }
+
+    /// Counts the objects that were asked for in vain.
+    fn count_unmeasured(&self, object: &'static str, asked: usize, measured: usize) {
+        let labels = ObjectLabels { plugin: self.id().to_string(), object };
+        self.metrics.unmeasured.get_or_create(&labels).inc_by(asked.saturating_sub(measured) as u64);
+    }
+
+    fn fault(&self, fault: Fault) -> FetchError {
+        FetchError::from(fault).of(self.id())
+    }
+
     fn bounded<T>(&self, items: Vec<T>) -> Result<Vec<T>, FetchError> {
         let limit = self.caller.limits.list_items;
         if items.len() > limit {
@@ -240,6 +273,44 @@ impl Provider for Plugin {
             _ => Err(mismatch().of(self.id())),
         }
     }
+
+    async fn pods(&self, pods: &[PodRef]) -> Result<Vec<PodSample>, FetchError> {
+        if !self.exports.resource {
+            return Err(no_resource_metrics().of(self.id()));
+        }
+        let judge = |answer, asked: &[PodRef]| match answer {
+            Answer::Pods(outcome) => {
+                let samples = outcome.map_err(|error| error.of(self.id()))?;
+                usage::check_pods(&samples, asked).map_err(|fault| self.fault(fault))?;
+                Ok(samples)
+            }
+            _ => Err(mismatch().of(self.id())),
+        };
+        let samples = self.ask_in_parts(pods, Question::Pods, judge).await?;
+        self.count_unmeasured("pod", pods.len(), samples.len());
+        Ok(samples)
+    }
+
+    async fn nodes(&self, names: &[String]) -> Result<Vec<NodeSample>, FetchError> {
+        if !self.exports.resource {
+            return Err(no_resource_metrics().of(self.id()));
+        }
+        let judge = |answer, asked: &[String]| match answer {
+            Answer::Nodes(outcome) => {
+                let samples = outcome.map_err(|error| error.of(self.id()))?;
+                usage::check_nodes(&samples, asked).map_err(|fault| self.fault(fault))?;
+                Ok(samples)
+            }
+            _ => Err(mismatch().of(self.id())),
+        };
+        let samples = self.ask_in_parts(names, Question::Nodes, judge).await?;
+        self.count_unmeasured("node", names.len(), samples.len());
+        Ok(samples)
+    }
+}
+
+fn no_resource_metrics() -> FetchError {
+    FetchError::new(Reason::Unavailable, "the plugin has no resource metrics")
 }
 
 /// The HPA controller counts each sample as one object's: another object, or one twice, would scale on a lie.

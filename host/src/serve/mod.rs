@@ -5,7 +5,7 @@ mod activity;
 mod places;
 pub mod tls;
 
-use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
@@ -230,11 +230,11 @@ where
             request.extensions_mut().insert(connection.clone());
             let (activity, service) = (activity.clone(), self.service.clone());
             async move {
-                // The connection is about to end; a client that notices asks again on another.
-                let Some(under_way) = Activity::enter(&activity, request.version()) else { return pending().await };
-                let answer = service.oneshot(request).await;
+                // The connection is about to end. Clients know this answer as "not begun", and ask again on another.
+                let under_way = Activity::enter(&activity, request.version()).ok_or(h2::Reason::REFUSED_STREAM)?;
+                let Ok(answer) = service.oneshot(request).await;
                 drop(under_way);
-                answer
+                Ok::<_, h2::Error>(answer)
             }
         });
         let mut http = std::pin::pin!(self.http.serve_connection(TokioIo::new(stream), answer));

@@ -13,7 +13,7 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 type Durations<Labels> = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// Of a served request.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// The API group, `discovery`, or `other`.
     pub group: &'static str,
@@ -35,6 +35,15 @@ pub struct CallLabels {
     pub plugin: String,
     /// `ok`, or the reason of the failure.
     pub outcome: &'static str,
+}
+
+/// Of objects that a plugin is asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ObjectLabels {
+    /// The ConfigMap, as in `namespace/name`.
+    pub plugin: String,
+    /// `pod` or `node`.
+    pub object: &'static str,
 }
 
 /// Of a load of a plugin.
@@ -70,6 +79,8 @@ pub struct Metrics {
     pub calls: Family<CallLabels, Counter>,
     /// How long they took, waits for backends included.
     pub call_seconds: Durations<PluginLabels>,
+    /// Pods and nodes without a value in an answer for metrics.k8s.io.
+    pub unmeasured: Family<ObjectLabels, Counter>,
     /// Loads of plugins.
     pub loads: Family<LoadLabels, Counter>,
     /// The generation that serves.
@@ -91,6 +102,7 @@ impl Default for Metrics {
             request_log_dropped: Counter::default(),
             calls: Family::default(),
             call_seconds: Durations::new_with_constructor(histogram),
+            unmeasured: Family::default(),
             loads: Family::default(),
             generation: Family::default(),
             rejected: Family::default(),
@@ -126,6 +138,8 @@ impl Metrics {
         registry.register("plugin_calls", "Calls into plugins", self.calls.clone());
         let help = "Time of calls into plugins, waits for backends included";
         registry.register_with_unit("plugin_call_duration", help, Unit::Seconds, self.call_seconds.clone());
+        let help = "Pods and nodes that a plugin was asked about for metrics.k8s.io and had no value of";
+        registry.register("plugin_unmeasured", help, self.unmeasured.clone());
         registry.register("plugin_loads", "Loads of plugins", self.loads.clone());
         let help = "How often the plugin has been loaded by this process";
         registry.register("plugin_generation", help, self.generation.clone());

@@ -17,8 +17,8 @@ use prometheus_client::metrics::counter::Counter;
 
 /// The target of the lines, as `--log-filter` names it.
 const TARGET: &str = "request";
-/// Lines that wait to be written. At about 1 KiB each that is 4 MiB, and more than a second of what one replica can answer when
-/// every request fails.
+/// Lines that wait to be written: 4 MiB at about 1 KiB each. The thread writes tens of thousands a second, so this is for bursts and
+/// for a standard error that stalls.
 const QUEUE: usize = 4096;
 /// Bytes of a text that a client chose. A service account's name has at most 345.
 const TEXT: usize = 384;

@@ -202,6 +202,7 @@ func statuses() []metav1.Status {
 		failure(500, metav1.StatusReasonInternalError, "Internal error occurred: plugin shop/queue: it broke",
 			&metav1.StatusDetails{Causes: []metav1.StatusCause{{Message: "plugin shop/queue: it broke"}}}),
 		failure(503, metav1.StatusReasonServiceUnavailable, "plugin shop/queue: it broke", nil),
+		// As NewTimeoutError makes it.
 		failure(504, metav1.StatusReasonTimeout, "Timeout: plugin shop/queue: it broke", &metav1.StatusDetails{}),
 	}
 }

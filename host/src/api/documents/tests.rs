@@ -2,7 +2,8 @@ use super::*;
 use crate::api::{CustomVersion, encoding::tests::Golden};
 
 fn entry(resource: &str, subresource: &str, namespaced: bool) -> Entry {
-    Entry { resource: resource.to_owned(), subresource: Some(subresource.to_owned()), namespaced }
+    let (resource, subresource) = (resource.to_owned(), Some(subresource.to_owned()));
+    Entry { resource, subresource, namespaced, kind: "MetricValueList", verbs: GET }
 }
 
 #[test]
@@ -23,7 +24,7 @@ fn discovery_is_written_as_in_go() {
         metadata: ObjectMeta { name: Group::Custom.name(), ..ObjectMeta::default() },
         versions: vec![VersionDiscovery {
             version: version.version(),
-            resources: discovered(version, &entries),
+            resources: discovered(&entries),
             freshness: "Current",
         }],
     };

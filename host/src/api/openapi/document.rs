@@ -36,21 +36,21 @@ pub(super) fn v2() -> Value {
 
 /// The documents of OpenAPI 3.0, each with what follows `/openapi/v3/` in its URL. `external` is what discovery lists.
 pub(super) fn v3(external: &[Entry]) -> Vec<(String, Value)> {
-    let mut documents = vec![("apis".to_owned(), v3_document(group_list(Dialect::V3), Object::new()))];
+    let mut documents = vec![("apis".to_owned(), v3_document(&group_list(Dialect::V3), &Object::new()))];
     for group in Group::ALL {
         let paths = one_group(Dialect::V3, group.name());
-        documents.push((format!("apis/{}", group.name()), v3_document(paths, Object::new())));
+        documents.push((format!("apis/{}", group.name()), v3_document(&paths, &Object::new())));
     }
     for described in groups::served() {
         let listed = if described.group == Group::External.name() { external } else { &[] };
         let paths = group_version(Dialect::V3, described, listed);
         let key = described.root().trim_start_matches('/').to_owned();
-        documents.push((key, v3_document(paths, types(Dialect::V3, described).collect())));
+        documents.push((key, v3_document(&paths, &types(Dialect::V3, described).collect())));
     }
     documents
 }
 
-fn v3_document(paths: Object, schemas: Object) -> Value {
+fn v3_document(paths: &Object, schemas: &Object) -> Value {
     json!({ "openapi": "3.0.0", "info": info(), "paths": paths, "components": { "schemas": schemas } })
 }
 
@@ -79,6 +79,14 @@ fn types(dialect: Dialect, described: &Described) -> impl Iterator<Item = (Strin
     (described.types)(dialect, described).into_iter().map(|(name, schema)| (described.definition(name), schema))
 }
 
+/// An object with one field more.
+pub(super) fn with(mut object: Value, field: &str, value: Value) -> Value {
+    if let Value::Object(fields) = &mut object {
+        fields.insert(field.to_owned(), value);
+    }
+    object
+}
+
 impl Dialect {
     /// A type by its name in the document.
     pub(super) fn reference(self, definition: &str) -> Value {
@@ -98,15 +106,11 @@ impl Dialect {
 
     /// A parameter that is a text. `place` is `path` or `query`.
     pub(super) fn parameter(self, name: &str, place: &str, description: &str) -> Value {
-        let mut parameter = json!({ "name": name, "in": place, "description": description });
-        if place == "path" {
-            parameter["required"] = json!(true);
-        }
+        let parameter = json!({ "name": name, "in": place, "description": description, "required": place == "path" });
         match self {
-            Self::V2 => parameter["type"] = json!("string"),
-            Self::V3 => parameter["schema"] = json!({ "type": "string" }),
+            Self::V2 => with(parameter, "type", json!("string")),
+            Self::V3 => with(parameter, "schema", json!({ "type": "string" })),
         }
-        parameter
     }
 
     /// The responses of an operation.

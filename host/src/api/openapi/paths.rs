@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{document::Dialect, groups::Described};
+use super::{
+    document::{Dialect, with},
+    groups::Described,
+};
 
 /// Query parameters, and the segments of paths that vary.
 const PARAMETERS: [(&str, &str); 9] = [
@@ -120,12 +123,13 @@ impl Route {
     pub(super) fn item(&self, dialect: Dialect, described: &Described) -> Value {
         let Self { path, id, description, action, kind, answer, query } = self;
         let schema = dialect.reference(&described.definition(answer));
-        let mut operation = operation(dialect, description, &schema);
-        operation["x-kubernetes-action"] = json!(action);
-        operation["x-kubernetes-group-version-kind"] = described.group_version_kind(kind);
-        if let Some(id) = id {
-            operation["operationId"] = json!(described.operation(id));
-        }
+        let operation = operation(dialect, description, &schema);
+        let operation = with(operation, "x-kubernetes-action", json!(action));
+        let operation = with(operation, "x-kubernetes-group-version-kind", described.group_version_kind(kind));
+        let operation = match id {
+            Some(id) => with(operation, "operationId", json!(described.operation(id))),
+            None => operation,
+        };
         let parameter = |name: &str, place| {
             let (_, description) = PARAMETERS.iter().find(|(known, _)| *known == name)?;
             Some(dialect.parameter(name, place, description))
@@ -138,9 +142,9 @@ impl Route {
 }
 
 fn operation(dialect: Dialect, description: &str, schema: &Value) -> Value {
-    let mut operation = json!({ "description": description, "responses": dialect.responses(schema) });
-    if let Some(media_types) = dialect.produces() {
-        operation["produces"] = media_types;
+    let operation = json!({ "description": description, "responses": dialect.responses(schema) });
+    match dialect.produces() {
+        Some(media_types) => with(operation, "produces", media_types),
+        None => operation,
     }
-    operation
 }

@@ -9,7 +9,7 @@ use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use serde_json::Value;
 
-use crate::api::etag::Etag;
+use crate::api::{content, etag::Etag};
 
 /// Bytes below which compression gains nothing: one TCP segment, as in the gziphandler of k8s.io/kube-openapi.
 const COMPRESSED_FROM: usize = 1400;
@@ -76,7 +76,7 @@ impl Served {
             return response;
         }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let body = if self.plain.len() >= COMPRESSED_FROM && accepts_gzip(&head.headers) {
+        let body = if self.plain.len() >= COMPRESSED_FROM && content::takes_gzip(&head.headers) {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             self.compressed.get_or_init(|| compress(&self.plain))
         } else {
@@ -103,15 +103,6 @@ fn accepts_json(headers: &HeaderMap) -> bool {
         || ranges.any(|range| {
             ["application/json", "application/*", "*/*", "*"].iter().any(|known| range.eq_ignore_ascii_case(known))
         })
-}
-
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|coding| {
-        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-        let refused = parameters.trim().strip_prefix("q=").and_then(|quality| quality.trim().parse::<f32>().ok());
-        name.trim().eq_ignore_ascii_case("gzip") && refused != Some(0.0)
-    })
 }
 
 fn compress(plain: &[u8]) -> Bytes {

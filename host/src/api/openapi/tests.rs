@@ -158,7 +158,7 @@ fn documents_are_conditional_and_compressed() {
         let etag = plain.header(header::ETAG).to_owned();
         assert_eq!(etag.len(), 130, "{etag}");
 
-        let zipped = get(&openapi, &catalog, url, &[("accept-encoding", "br, gzip;q=0.5")]);
+        let zipped = get(&openapi, &catalog, url, &[("accept-encoding", "br, gzip")]);
         assert_eq!(zipped.header(header::CONTENT_ENCODING), "gzip");
         assert_eq!(zipped.header(header::VARY), "Accept, Accept-Encoding");
         assert_eq!(zipped.header(header::ETAG), etag);

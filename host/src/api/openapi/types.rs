@@ -4,7 +4,10 @@
 
 use serde_json::{Value, json};
 
-use super::{document::Dialect, groups::Described};
+use super::{
+    document::{Dialect, with},
+    groups::Described,
+};
 
 /// The name of a type within its group version, and its Schema Object.
 pub(super) type Type = (&'static str, Value);
@@ -86,47 +89,44 @@ pub(super) fn external(dialect: Dialect, own: &Described) -> Vec<Type> {
 pub(super) fn resource(dialect: Dialect, own: &Described) -> Vec<Type> {
     let usage = || map("what is used of each resource, as in cpu (cores) and memory (bytes)", &quantity(""));
     let container = json!({ "name": text("the container's name in the pod's spec"), "usage": usage() });
-    let interval = |extra: (&str, Value)| {
-        let mut properties = json!({
+    let measured = |name: &str, description: &str, what: &str, value: Value| {
+        let properties = json!({
             "metadata": object_metadata(),
             "timestamp": time("the end of the interval that usage was measured in"),
             "window": text("the length of that interval, as in 15s"),
+            what: value,
         });
-        properties[extra.0] = extra.1;
-        properties
+        kind(own, name, description, &["timestamp", "window", what], properties)
     };
     let containers = json!({
         "type": "array",
         "description": "the containers, measured in the same interval",
         "items": dialect.reference(&own.definition("ContainerMetrics")),
     });
-    let pod = object("What a pod uses.", &["timestamp", "window", "containers"], interval(("containers", containers)));
-    let node = object("What a node uses.", &["timestamp", "window", "usage"], interval(("usage", usage())));
     vec![
         ("ContainerMetrics", object("What a container uses.", &["name", "usage"], container)),
-        ("PodMetrics", kind(own, "PodMetrics", pod)),
+        ("PodMetrics", measured("PodMetrics", "What a pod uses.", "containers", containers)),
         list(dialect, own, "PodMetricsList", "What pods use.", ("PodMetrics", "a value for each pod")),
-        ("NodeMetrics", kind(own, "NodeMetrics", node)),
+        ("NodeMetrics", measured("NodeMetrics", "What a node uses.", "usage", usage())),
         list(dialect, own, "NodeMetricsList", "What nodes use.", ("NodeMetrics", "a value for each node")),
     ]
 }
 
 fn list(dialect: Dialect, own: &Described, name: &'static str, description: &str, (item, items): (&str, &str)) -> Type {
     let items = json!({ "type": "array", "description": items, "items": dialect.reference(&own.definition(item)) });
-    let list = object(description, &["items"], json!({ "metadata": list_metadata(), "items": items }));
-    (name, kind(own, name, list))
+    (name, kind(own, name, description, &["items"], json!({ "metadata": list_metadata(), "items": items })))
 }
 
 /// An object that says what it is.
-fn kind(own: &Described, name: &str, mut schema: Value) -> Value {
-    schema["properties"]["apiVersion"] = text("the group and version of this answer");
-    schema["properties"]["kind"] = text("the name of this type");
-    schema["x-kubernetes-group-version-kind"] = json!([own.group_version_kind(name)]);
-    schema
+fn kind(own: &Described, name: &str, description: &str, required: &[&str], properties: Value) -> Value {
+    let properties = with(properties, "apiVersion", text("the group and version of this answer"));
+    let properties = with(properties, "kind", text("the name of this type"));
+    let schema = object(description, required, properties);
+    with(schema, "x-kubernetes-group-version-kind", json!([own.group_version_kind(name)]))
 }
 
 fn object(description: &str, required: &[&str], properties: Value) -> Value {
-    json!({ "type": "object", "description": description, "required": required, "properties": properties })
+    with(json!({ "type": "object", "description": description, "required": required }), "properties", properties)
 }
 
 fn map(description: &str, value: &Value) -> Value {

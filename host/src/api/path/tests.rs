@@ -19,6 +19,7 @@ fn told(url: &str) -> String {
         }
         Ok(Target { form: Form::External(external), .. }) => format!("{} {}", external.namespace, external.metric),
         Ok(Target { form: Form::Discovery(discovery), .. }) => format!("{discovery:?}"),
+        Ok(Target { form: Form::Resource(resource), .. }) => format!("{resource:?}"),
         Ok(Target { form: Form::OpenApi(document), .. }) => format!("{document:?}"),
         Ok(Target { form: Form::Other, path, .. }) => format!("other {path}"),
     }
@@ -115,7 +116,10 @@ fn external_and_discovery_paths() {
         ("/apis", "Groups"),
         ("/apis/", "Groups"),
         ("/apis?timeout=32s", "Groups"),
-        ("/apis/metrics.k8s.io/v1beta1", "other /apis/metrics.k8s.io/v1beta1"),
+        ("/apis/metrics.k8s.io/v1beta1", "Resources(Resource)"),
+        ("/apis/metrics.k8s.io/v1beta2", "NotFound"),
+        ("/apis/metrics.k8s.io/v1beta1/nodes/", "Nodes"),
+        ("/apis/example.metrics.k8s.io/v1beta1", "other /apis/example.metrics.k8s.io/v1beta1"),
         ("/healthz", "other /healthz"),
         ("/livez/ping/", "other /livez/ping/"),
         ("/", "other /"),

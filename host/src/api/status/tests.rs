@@ -190,10 +190,9 @@ fn failures_are_written_as_in_go() {
     let user = User { name: "x".to_owned(), ..User::default() };
     let series = Selector::everything();
     let asked = Asked { resource: "pods".to_owned(), metric: "qps", object: "p1", series: &series };
-    let plugin = PluginId { namespace: "shop".to_owned(), name: "queue".to_owned() };
     let forbidden = AuthError::Forbidden { reason: String::new() };
     let other = Attributes::NonResource { path: "/x".to_owned(), verb: "get".to_owned() };
-    let of_fetch = |reason| Status::of_fetch(&FetchError::new(reason, "it broke").of(&plugin), &asked);
+    let of_fetch = |reason| Status::of_fetch(&FetchError::new(reason, "it broke").of(&plugin()), &asked);
     for status in [
         of_fetch(Reason::BadRequest),
         Status::of_authentication(&AuthError::Unauthenticated(String::new())),
@@ -201,7 +200,7 @@ fn failures_are_written_as_in_go() {
         Status::of_authorization(&forbidden, &user, &other),
         Status::metric_not_found(&asked),
         Status::method_not_allowed(),
-        Status::watch_not_supported(Group::External),
+        Status::watch_not_supported(Group::External, "*"),
         NotAcceptable.into(),
         of_fetch(Reason::RateLimited),
         of_fetch(Reason::Internal),

@@ -4,6 +4,7 @@ mod cell;
 mod custom;
 mod external;
 mod meta;
+mod resource;
 mod selector;
 mod table;
 
@@ -14,6 +15,7 @@ use serde::{Serialize, Serializer};
 pub(super) use custom::{DescribedObject, MetricIdentifier, MetricValueV1Beta1, MetricValueV1Beta2};
 pub(super) use external::ExternalMetricValue;
 pub(super) use meta::{ListMeta, MetaVersion, ObjectMeta, PartialObjectMetadata, PartialObjectMetadataList};
+pub(super) use resource::{Kind, NodeMetrics, PodMetrics};
 pub(super) use selector::{LabelSelector, NotRepresentable};
 pub(super) use table::{Column, Include, Table, Tabular};
 
@@ -69,7 +71,6 @@ pub(super) struct Object<Item> {
     item: Item,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "metrics.k8s.io answers with single objects"))]
 impl<Item> Object<Item> {
     pub(super) fn new(kind: &'static str, version: GroupVersion, item: Item) -> Self {
         Self { kind, api_version: version.to_string(), item }

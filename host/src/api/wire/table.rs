@@ -72,6 +72,11 @@ impl Column {
         Self { name, r#type: "string", format: "", description, priority: 0 }
     }
 
+    /// A column of texts of that format, as in `quantity`.
+    pub(in crate::api) const fn formatted(name: &'static str, format: &'static str) -> Self {
+        Self { format, ..Self::text(name, "") }
+    }
+
     /// The column that names the object.
     pub(in crate::api) const fn name(name: &'static str, description: &'static str) -> Self {
         Self { format: "name", ..Self::text(name, description) }

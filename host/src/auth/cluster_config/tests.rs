@@ -170,3 +170,38 @@ async fn files_and_flags_win_and_are_read_again() {
     let missing = Sources { client_ca_file: Some(client_ca_file), ..Sources::default() };
     assert!(matches!(ClusterConfig::start(missing).await.err(), Some(ClusterConfigError::File { .. })));
 }
+
+/// A volume as kubelet makes it: the file is a link into `..data`, which is a link to the version's folder and swapped by rename.
+fn swap_volume(volume: &std::path::Path, version: &str, content: &str) {
+    use std::os::unix::fs::symlink;
+    let folder = volume.join(format!("..{version}"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("ca.crt"), content).unwrap();
+    symlink(format!("..{version}"), volume.join("..data_tmp")).unwrap();
+    std::fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    let _ = symlink("..data/ca.crt", volume.join("ca.crt"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_beside_the_config_map_replaces_its_part_and_is_followed_through_symlinks() {
+    let volume = tempfile::tempdir().unwrap();
+    let (first, second, of_the_cluster) = (authority(), authority(), authority());
+    swap_volume(volume.path(), "1", &first);
+    let (client, _cluster) = api_server(with(&of_the_cluster, r#"["from the cluster"]"#));
+    let sources = Sources { client_ca_file: Some(volume.path().join("ca.crt")), ..sources(client) };
+    let (trust, config) = ClusterConfig::start(sources).await.unwrap();
+    assert_eq!(trust.load().allowed_names, ["from the cluster"], "the other part stays the cluster's");
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(config.run(shutdown.clone()));
+    tokio::time::sleep(FILES_EVERY).await;
+    assert_eq!(trust.load().generation, 1);
+    swap_volume(volume.path(), "2", &second);
+    let noticed = async {
+        while trust.load().generation == 1 {
+            tokio::time::sleep(FILES_EVERY).await;
+        }
+    };
+    tokio::time::timeout(FILES_EVERY * 1000, noticed).await.unwrap();
+    shutdown.cancel();
+    running.await.unwrap();
+}

@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::{
     ApiService, Dependents, Installation, Owner, Permissions,
-    ownership::{CUSTOM, EXTERNAL},
+    ownership::{CUSTOM, EXTERNAL, RESOURCE},
 };
 
-/// Groups that this version serves, each with the manifests that claim it.
-const SERVED: [(&str, &str); 2] = [(CUSTOM, "deploy/components/custom"), (EXTERNAL, "deploy/components/external")];
+/// Groups that an install takes, each with the manifests that claim it. metrics.k8s.io is not among them: that metrics-server has it
+/// is as it should be, until somebody decides otherwise.
+const TAKEN: [(&str, &str); 2] = [(CUSTOM, "deploy/components/custom"), (EXTERNAL, "deploy/components/external")];
 /// Names of autoscalers that a finding spells out; the JSON output has all.
 const NAMED: usize = 5;
 
@@ -43,9 +44,9 @@ pub(super) fn judge(
     dependents: &[Dependents],
     permissions: Option<&Permissions>,
 ) -> Vec<Finding> {
-    let takeovers = SERVED.iter().filter_map(|(group, component)| takeover(group, component, api_services, dependents));
+    let takeovers = TAKEN.iter().filter_map(|(group, component)| takeover(group, component, api_services, dependents));
     let unavailable = api_services.iter().filter_map(unavailable);
-    let split = SERVED.iter().filter_map(|(group, component)| split(group, component, api_services));
+    let split = TAKEN.iter().filter_map(|(group, component)| split(group, component, api_services));
     let missing = permissions.into_iter().flat_map(|permissions| &permissions.missing).map(|missing| Finding {
         problem: format!(
             "{} may not {} {}: {}",
@@ -104,16 +105,21 @@ fn split(group: &str, component: &str, api_services: &[ApiService]) -> Option<Fi
     })
 }
 
-/// The way back from an install, or to an uninstall, as things are now. Groups that this version does not serve are not touched.
+/// The way back from an install, or to an uninstall, as things are now. Another's metrics.k8s.io is kept for who wants to take it,
+/// and not put back: an install leaves it alone.
 pub(super) fn roll_back(api_services: &[ApiService]) -> RollBack {
     let mut roll_back = RollBack::default();
-    let served = |api: &&ApiService| SERVED.iter().any(|(group, _)| *group == api.group);
-    for ApiService { name, owner, .. } in api_services.iter().filter(served) {
+    for ApiService { name, group, owner, .. } in api_services {
+        let is_taken = *group != RESOURCE || *owner == Owner::ThisAdapter;
         if other(owner).is_some() {
             roll_back.save.push(format!("kubectl get apiservice {name} -o yaml > {name}.yaml"));
-            roll_back.restore.push(format!("kubectl replace --force -f {name}.yaml"));
-        } else {
-            roll_back.restore.push(format!("kubectl delete apiservice {name} --ignore-not-found"));
+        }
+        match other(owner) {
+            Some(_) if is_taken => roll_back.restore.push(format!("kubectl replace --force -f {name}.yaml")),
+            None if is_taken => {
+                roll_back.restore.push(format!("kubectl delete apiservice {name} --ignore-not-found"));
+            }
+            _ => {}
         }
     }
     roll_back.uninstall.push("kubectl delete -k deploy/base".to_owned());

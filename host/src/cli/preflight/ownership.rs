@@ -10,7 +10,7 @@ use super::{Installation, cause};
 pub(super) const CUSTOM: &str = "custom.metrics.k8s.io";
 /// The group of External metrics.
 pub(super) const EXTERNAL: &str = "external.metrics.k8s.io";
-/// The group of Resource metrics. This version of the adapter does not serve it.
+/// The group of Resource metrics and of `kubectl top`. No overlay takes it by itself.
 pub(super) const RESOURCE: &str = "metrics.k8s.io";
 
 /// Each API, as version and group; its APIService is named `version.group`.

@@ -177,7 +177,7 @@ async fn before_an_install_it_tells_what_would_be_taken_from_whom() {
   v1beta1.custom.metrics.k8s.io    monitoring/prometheus-adapter  available                             2 (metrics: 1 Object, 2 Pods)
   v1beta2.custom.metrics.k8s.io    nobody                         -                                     (as above)
   v1beta1.external.metrics.k8s.io  keda/keda-metrics              not available (FailedDiscoveryCheck)  none
-  v1beta1.metrics.k8s.io           kube-system/metrics-server     available                             2 (metrics: 1 ContainerResource, 1 Resource)
+  v1beta1.metrics.k8s.io           kube-system/metrics-server     available                             2 (metrics: 1 ContainerResource, 1 Resource), and kubectl top
 
 RIGHTS OF system:serviceaccount:wasm-metrics-adapter:wasm-metrics-adapter
   not installed yet: ask again after `kubectl apply -k deploy/base`
@@ -189,6 +189,7 @@ FINDINGS
 BEFORE AN INSTALL: KEEP WHAT IS THERE
   kubectl get apiservice v1beta1.custom.metrics.k8s.io -o yaml > v1beta1.custom.metrics.k8s.io.yaml
   kubectl get apiservice v1beta1.external.metrics.k8s.io -o yaml > v1beta1.external.metrics.k8s.io.yaml
+  kubectl get apiservice v1beta1.metrics.k8s.io -o yaml > v1beta1.metrics.k8s.io.yaml
 
 TO ROLL BACK
   kubectl replace --force -f v1beta1.custom.metrics.k8s.io.yaml
@@ -229,9 +230,22 @@ async fn after_a_good_install_there_is_nothing_to_say() {
         "name": "extension-apiserver-authentication", "namespace": "kube-system",
     });
     assert!(reviews.iter().any(|(_, _, body)| body["spec"]["resourceAttributes"] == trust));
-    assert_eq!(report.roll_back.save, Vec::<String>::new());
+    let save = ["kubectl get apiservice v1beta1.metrics.k8s.io -o yaml > v1beta1.metrics.k8s.io.yaml"];
+    assert_eq!(report.roll_back.save, save, "of metrics-server's, for who wants to take it");
     assert!(report.roll_back.restore.iter().all(|command| command.starts_with("kubectl delete apiservice v1beta")));
-    assert_eq!(report.roll_back.restore.len(), 3, "metrics.k8s.io is not this version's to give back");
+    assert_eq!(report.roll_back.restore.len(), 3, "metrics.k8s.io was not taken");
+}
+
+#[tokio::test]
+async fn metrics_k8s_io_is_given_back_by_whoever_took_it() {
+    let mut cluster = installed();
+    let ours = service("wasm-metrics-adapter", "wasm-metrics-adapter");
+    cluster.api_services.insert("v1beta1.metrics.k8s.io", (ours, "True", "Passed"));
+    let (client, _) = cluster.serve();
+    let report = inspect(&client, here()).await.unwrap();
+    assert_eq!(report.findings, Vec::new());
+    let last = report.roll_back.restore.last().unwrap();
+    assert_eq!(last, "kubectl delete apiservice v1beta1.metrics.k8s.io --ignore-not-found");
 }
 
 #[tokio::test]

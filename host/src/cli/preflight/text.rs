@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{ApiService, Dependents, Owner, Permissions, Report};
+use super::{ApiService, Dependents, Owner, Permissions, Report, ownership::RESOURCE};
 
 pub(super) fn print(report: &Report, output: &mut impl io::Write) -> io::Result<()> {
     print_ownership(report, output)?;
@@ -28,7 +28,9 @@ fn print_ownership(report: &Report, output: &mut impl io::Write) -> io::Result<(
         let dependents = if shown.contains(&api.group) {
             "(as above)".to_owned()
         } else {
-            describe_dependents(report.dependents.iter().find(|dependents| dependents.group == api.group))
+            let dependents = report.dependents.iter().find(|dependents| dependents.group == api.group);
+            let people = if api.group == RESOURCE { ", and kubectl top" } else { "" };
+            format!("{}{people}", describe_dependents(dependents))
         };
         shown.push(api.group);
         rows.push([api.name.clone(), describe_owner(&api.owner), describe_state(api), dependents]);

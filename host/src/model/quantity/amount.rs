@@ -53,6 +53,12 @@ impl Amount {
         Self { digits, exponent }
     }
 
+    /// The sum; `None` from 2^127 nanos on.
+    pub(super) fn plus(self, other: Self) -> Option<Self> {
+        let nanos = self.in_powers(NANO)?.checked_add(other.in_powers(NANO)?)?;
+        Some(Self::exact(nanos, NANO))
+    }
+
     pub(super) fn is_negative(self) -> bool {
         self.digits < 0
     }

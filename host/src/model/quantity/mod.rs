@@ -92,6 +92,11 @@ impl Quantity {
         self.format
     }
 
+    /// The sum, in this one's format; `None` from about 10^29 on.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        Some(Self { amount: self.amount.plus(other.amount)?, ..self })
+    }
+
     /// The amount in whole units, rounded up, away from zero, and kept within an `i64` (`Quantity.Value` of Go, which answers some
     /// other number for what an int64 can't hold).
     pub fn units(self) -> i64 {

@@ -13,6 +13,7 @@ use wasmtime::{
 use super::{engine::Engines, store::CallState};
 use crate::model::{
     CustomMetric, CustomQuery, CustomSample, ExternalQuery, ExternalSample, FetchError, InvalidMetricName, MetricName,
+    NodeSample, PodRef, PodSample,
 };
 
 /// What a guest is asked.
@@ -23,13 +24,15 @@ pub(super) enum Question {
     ListExternal,
     Custom(CustomQuery),
     External(ExternalQuery),
+    Pods(Vec<PodRef>),
+    Nodes(Vec<String>),
 }
 
 impl Question {
     /// The namespace whose objects the guest may see.
     pub(super) fn namespace(&self) -> Option<&str> {
         match self {
-            Self::Validate | Self::ListCustom | Self::ListExternal => None,
+            Self::Validate | Self::ListCustom | Self::ListExternal | Self::Pods(_) | Self::Nodes(_) => None,
             Self::Custom(query) => query.namespace.as_deref(),
             Self::External(query) => Some(&query.namespace),
         }
@@ -43,6 +46,8 @@ pub(super) enum Answer {
     ExternalList(Result<Vec<Result<MetricName, InvalidMetricName>>, FetchError>),
     Custom(Result<Vec<CustomSample>, FetchError>),
     External(Result<Vec<ExternalSample>, FetchError>),
+    Pods(Result<Vec<PodSample>, FetchError>),
+    Nodes(Result<Vec<NodeSample>, FetchError>),
 }
 
 impl Answer {
@@ -54,6 +59,8 @@ impl Answer {
             Self::ExternalList(outcome) => outcome.as_ref().err(),
             Self::Custom(outcome) => outcome.as_ref().err(),
             Self::External(outcome) => outcome.as_ref().err(),
+            Self::Pods(outcome) => outcome.as_ref().err(),
+            Self::Nodes(outcome) => outcome.as_ref().err(),
         }
     }
 }
@@ -65,6 +72,8 @@ pub struct Exports {
     pub custom: bool,
     /// `external-metrics`
     pub external: bool,
+    /// `resource-metrics`
+    pub resource: bool,
     /// `settings`
     pub settings: bool,
 }

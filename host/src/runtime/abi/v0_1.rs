@@ -1,5 +1,7 @@
 //! `wasm-metrics-adapter:plugin@0.1`: its bindings, and conversion between its words and the model's. Nothing else.
 
+mod usage;
+
 use std::time::Duration;
 
 use wasmtime::{
@@ -28,7 +30,7 @@ pub(super) mod bindings {
 }
 
 use bindings::{
-    exports::wasm_metrics_adapter::plugin::{custom_metrics, external_metrics, settings},
+    exports::wasm_metrics_adapter::plugin::{custom_metrics, external_metrics, resource_metrics, settings},
     wasm_metrics_adapter::plugin::types,
 };
 
@@ -48,6 +50,7 @@ pub(in crate::runtime) struct Plugin {
     instance: InstancePre<CallState>,
     custom: Option<custom_metrics::GuestIndices>,
     external: Option<external_metrics::GuestIndices>,
+    resource: Option<resource_metrics::GuestIndices>,
     settings: Option<settings::GuestIndices>,
 }
 
@@ -56,13 +59,19 @@ impl Plugin {
         Self {
             custom: custom_metrics::GuestIndices::new(&instance).ok(),
             external: external_metrics::GuestIndices::new(&instance).ok(),
+            resource: resource_metrics::GuestIndices::new(&instance).ok(),
             settings: settings::GuestIndices::new(&instance).ok(),
             instance,
         }
     }
 
     pub(super) fn exports(&self) -> Exports {
-        Exports { custom: self.custom.is_some(), external: self.external.is_some(), settings: self.settings.is_some() }
+        Exports {
+            custom: self.custom.is_some(),
+            external: self.external.is_some(),
+            resource: self.resource.is_some(),
+            settings: self.settings.is_some(),
+        }
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -101,6 +110,19 @@ impl Plugin {
                     self.external.as_ref().ok_or_else(|| missing("external-metrics"))?.load(&mut *store, &instance)?;
                 let outcome = guest.call_get(&mut *store, &namespace, metric.as_str(), &selector(&series)).await?;
                 Ok(Answer::External(collect(outcome, |sample| external_sample(sample, metric.as_str()))?))
+            }
+            Question::Pods(pods) => {
+                let guest =
+                    self.resource.as_ref().ok_or_else(|| missing("resource-metrics"))?.load(&mut *store, &instance)?;
+                let outcome =
+                    guest.call_pods(&mut *store, &pods.into_iter().map(usage::pod_ref).collect::<Vec<_>>()).await?;
+                Ok(Answer::Pods(collect(outcome, usage::pod)?))
+            }
+            Question::Nodes(names) => {
+                let guest =
+                    self.resource.as_ref().ok_or_else(|| missing("resource-metrics"))?.load(&mut *store, &instance)?;
+                let outcome = guest.call_nodes(&mut *store, &names).await?;
+                Ok(Answer::Nodes(collect(outcome, usage::node)?))
             }
         }
     }
