@@ -54,8 +54,8 @@ impl Amount {
 
     /// The sum; `None` from 2^127 nanos on.
     pub(super) fn plus(self, other: Self) -> Option<Self> {
-        let nanos = self.in_powers(NANO)?.checked_add(other.in_powers(NANO)?)?;
-        Some(Self::exact(nanos, NANO))
+        let nanos = self.in_powers(Self::NANO)?.checked_add(other.in_powers(Self::NANO)?)?;
+        Some(Self::exact(nanos, Self::NANO))
     }
 
     pub(super) fn is_negative(self) -> bool {
