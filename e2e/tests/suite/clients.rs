@@ -115,6 +115,41 @@ pub(crate) async fn failures_are_told_apart(world: &mut World) -> Result<()> {
     clear(world).await
 }
 
+/// metrics.k8s.io as [`crate::resource`] has it set up: lists by selector, in all namespaces, one object, and one that is missing.
+pub(crate) async fn usage_of_pods_and_nodes_is_read(world: &mut World) -> Result<()> {
+    let pods = Question { client: "pods", ..Question::default() };
+    let nodes = Question { client: "nodes", ..Question::default() };
+    let lists = [
+        Question { namespace: "measured", selector: "app=web", ..pods },
+        Question { selector: "app in (db)", ..pods },
+        nodes,
+        Question { name: "n1", ..nodes },
+    ];
+    let pod = |amount: &str| usage("main", amount, "64Mi");
+    let node = usage("node", "1500m", "2Gi");
+    let expected = [vec![pod("120m"); 2], vec![pod("120m")], vec![node.clone(); 2], vec![node]];
+    for answers in in_each_form(world, &lists, 200).await? {
+        for (answer, expected) in answers.iter().zip(&expected) {
+            let items = answer.items.as_deref().with_context(|| format!("{:?}", answer.error))?;
+            let found: Vec<_> = items.iter().map(|item| item.usage.clone()).collect();
+            ensure!(found == *expected, "{items:?} do not use {expected:?}");
+            ensure!(items.iter().all(|item| item.window_seconds == Some(15.0) && !item.name.is_empty()), "{items:?}");
+        }
+    }
+    let missing = [Question { namespace: "measured", name: "nobody", ..pods }, Question { name: "nobody", ..nodes }];
+    for answers in in_each_form(world, &missing, 404).await? {
+        for answer in &answers {
+            ensure_failure(answer, "NotFound", 404, &["nobody", "not found"])?;
+        }
+    }
+    Ok(())
+}
+
+fn usage(of: &str, cpu: &str, memory: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+    let amounts = [("cpu", cpu), ("memory", memory)].map(|(name, amount)| (name.to_owned(), amount.to_owned()));
+    BTreeMap::from([(of.to_owned(), BTreeMap::from(amounts))])
+}
+
 async fn stage(world: &World) -> Result<()> {
     world.create_namespace("clients").await?;
     let pod = |name: &str| {

@@ -131,6 +131,7 @@ fn installed() -> Vec<Case> {
         case!(reload::a_plugin_comes_in_each_packaging),
         case!(resource::taken_over_without_a_plugin_it_says_what_is_missing),
         case!(resource::top_shows_pods_containers_and_nodes),
+        case!(clients::usage_of_pods_and_nodes_is_read),
         case!(resource::an_autoscaler_follows_cpu_utilisation),
         case!(resource::a_conflict_is_told_and_a_tenant_of_the_claim_refused),
         case!(resource::given_back_it_is_nobodys),

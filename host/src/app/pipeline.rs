@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, header::CACHE_CONTROL, request::Parts},
     response::Response,
 };
 use tokio::{
@@ -43,13 +43,7 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(
-        config: &Config,
-        auth: Auth,
-        api: Api,
-        endpoints: Endpoints,
-        requests: Requests,
-    ) -> Self {
+    pub(super) fn new(config: &Config, auth: Auth, api: Api, endpoints: Endpoints, requests: Requests) -> Self {
         let places = Semaphore::new(config.max_requests_inflight);
         Self { auth, api, endpoints, requests, places, timeout: config.request_timeout }
     }
@@ -139,6 +133,8 @@ async fn handle(State(pipeline): State<Arc<Pipeline>>, request: Request) -> Resp
     let answered = filters::survive(pipeline.answer(&mut head, &target, &mut user)).await;
     let mut response = answered.unwrap_or_else(filters::panicked);
     response.headers_mut().insert(AUDIT_ID.clone(), audit_id.clone());
+    // What a user may see is nothing to keep for another: `pkg/endpoints/filters/cachecontrol.go` of k8s.io/apiserver.
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     let duration = started.elapsed();
     let answered = Answered { head: &head, target: &target, user, audit_id: &audit_id, response: &response, duration };
     pipeline.requests.tell(answered);

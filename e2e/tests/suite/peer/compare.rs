@@ -27,7 +27,7 @@ const INSTANT: &[u8] = b"0000-00-00T00:00:00Z";
 /// One thing in which two answers differ.
 #[derive(Debug)]
 pub(super) struct Mismatch {
-    /// `status`, a header's name, `body`, `bytes` (of the same JSON value), or `answer` when only one of them came.
+    /// `status`, a header's name, `body`, `bytes` (of the same JSON value), or `answer` when one did not come.
     pub(super) what: String,
     theirs: String,
     ours: String,
@@ -47,7 +47,6 @@ pub(super) struct Comparison {
 pub(super) fn compare(theirs: &Result<Answer>, ours: &Result<Answer>) -> Comparison {
     let mismatches = match (theirs, ours) {
         (Ok(theirs), Ok(ours)) => answers(theirs, ours),
-        (Err(_), Err(_)) => Vec::new(),
         (theirs, ours) => vec![Mismatch { what: "answer".to_owned(), theirs: whole(theirs), ours: whole(ours) }],
     };
     Comparison { mismatches, theirs: whole(theirs), ours: whole(ours) }
