@@ -78,7 +78,7 @@ impl DiscoveredKinds {
                 self.refresh().await;
             }
         };
-        tokio::join!(regularly, definitions::follow(self.client.clone(), &*self));
+        tokio::join!(regularly, definitions::follow(self.client.clone(), &self));
     }
 
     /// Asks again for every group that has been asked for, one after the other.

@@ -44,7 +44,8 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
 /// Ours, by a plugin that asks for names and has one value for all.
 async fn ours(bench: &mut Bench, client: &Client) -> Result<()> {
     let mut configuration = static_configuration(&[], &["pods/*/rate 10"]);
-    configuration["limits"] = json!({ "listItems": 10_000, "concurrency": 64 });
+    let fields = configuration.as_object_mut().context("plugin.yaml is an object")?;
+    fields.insert("limits".to_owned(), json!({ "listItems": 10_000, "concurrency": 64 }));
     Plugin::new("pods", component("static")?, &configuration).apply(client).await?;
     bench.adapter.start(0).await?;
     let replica = bench.adapter.replicas().first().context("no replica")?;
