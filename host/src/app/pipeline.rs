@@ -43,13 +43,7 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(
-        config: &Config,
-        auth: Auth,
-        api: Api,
-        endpoints: Endpoints,
-        requests: Requests,
-    ) -> Self {
+    pub(super) fn new(config: &Config, auth: Auth, api: Api, endpoints: Endpoints, requests: Requests) -> Self {
         let places = Semaphore::new(config.max_requests_inflight);
         Self { auth, api, endpoints, requests, places, timeout: config.request_timeout }
     }
