@@ -206,6 +206,60 @@ mod tests {
         }
     }
 
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        parsed: Vec<Row>,
+    }
+
+    /// What k8s.io/apimachinery makes of a text; the adapter's tests compare with the same table.
+    #[derive(serde::Deserialize)]
+    struct Row {
+        text: String,
+        error: Option<String>,
+        #[serde(default)]
+        canonical: String,
+        #[serde(default)]
+        milli: String,
+    }
+
+    #[test]
+    fn texts_read_as_in_kubernetes_or_not_at_all() {
+        /// Behind a binary suffix Go cuts a number to this.
+        const MOST: &str = "9223372036854775807";
+        let golden: Golden =
+            serde_json::from_str(include_str!("../../host/tests/golden/quantities.json")).expect("a golden table");
+        for Row { text, error, canonical, milli } in golden.parsed {
+            let digits = text.bytes().filter(u8::is_ascii_digit).count();
+            match (text.parse::<Quantity>(), error) {
+                (Err(_), Some(_)) => {}
+                // Go takes missing digits for 0.
+                (Err(ParseNumberError::NotANumber(_)), None) => {
+                    assert!(!text.starts_with(|c: char| c.is_ascii_digit()) && milli == "0", "{text}");
+                }
+                (Err(ParseNumberError::OutOfRange(_)), None) => {
+                    assert!(digits > 15 || text.contains(['e', 'E']) || canonical.ends_with(MOST), "{text}");
+                }
+                // What is longer may be rounded here already.
+                (Ok(quantity), None) if milli.len() <= 18 && !canonical.ends_with(MOST) => {
+                    assert_eq!(thousandths(quantity), milli.parse().ok(), "{text}");
+                }
+                (Ok(_), None) => {}
+                (outcome, error) => panic!("{text}: {outcome:?}, Go says {error:?}"),
+            }
+        }
+    }
+
+    /// Rounded up, away from zero; `None` beyond 2^127.
+    fn thousandths(Quantity { digits, exponent }: Quantity) -> Option<i128> {
+        let power = 10_i128.checked_pow((i32::from(exponent) + 3).unsigned_abs());
+        let digits = i128::from(digits);
+        if exponent >= -3 {
+            return digits.checked_mul(power?);
+        }
+        let Some(power) = power else { return Some(digits.signum()) };
+        Some(digits / power + (digits % power).signum())
+    }
+
     #[test]
     fn a_fraction_rounds_away_from_zero_only_where_it_must() {
         assert_eq!("12345678901.123456789012".parse(), Ok(exact(1_234_567_890_112_345_679, -8)));

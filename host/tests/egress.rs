@@ -332,6 +332,32 @@ async fn tls_is_verified_against_the_trusted_authorities() {
 }
 
 #[tokio::test]
+async fn authorities_are_replaced_while_plugins_run() {
+    let (first, of_first) = Backend::tls("mq.test", |_| Answer::text("first")).await;
+    let (second, of_second) = Backend::tls("mq.test", |_| Answer::text("second")).await;
+    let roots = |pem: &str| TrustRoots::none().with_pem("ca.pem", pem.as_bytes()).unwrap();
+    let shared = Arc::new(Shared::new(roots(&of_first), always_here(), loopback_allowed()).unwrap());
+    let origins = [first.origin("mq.test"), second.origin("mq.test")];
+    let new_client = || {
+        let origins = origins.iter().map(|text| Origin::parse(text).unwrap()).collect();
+        let config = EgressConfig { origins, response_bytes: 1024, exchanges: 1, ..EgressConfig::default() };
+        let plugin = PluginId { namespace: "shop".to_owned(), name: "queues".to_owned() };
+        Client::new(plugin, config, shared.clone())
+    };
+    let ask = async |client: &Client| {
+        let [first, second] = origins.each_ref().map(|origin| client.fetch(get(origin), PATIENCE));
+        (first.await.is_ok(), second.await.is_ok())
+    };
+    let client = new_client();
+    assert_eq!(ask(&client).await, (true, false));
+    shared.replace_roots(roots(&of_second)).unwrap();
+    assert_eq!(ask(&client).await, (true, true), "a connection that is there goes on");
+    assert_eq!(ask(&new_client()).await, (false, true));
+    shared.replace_roots(TrustRoots::none()).unwrap();
+    assert_eq!(ask(&new_client()).await, (false, false));
+}
+
+#[tokio::test]
 async fn plain_text_where_tls_is_expected_is_a_failure_in_words() {
     let backend = Backend::plain(|_| Answer::text("x")).await;
     let origin = format!("https://mq.test:{}", backend.port());

@@ -10,11 +10,11 @@ use async_trait::async_trait;
 use http::{Method, Request};
 use serde_json::{Value, json};
 use wasm_metrics_adapter::{
-    api::{Api, Status, path},
+    api::{Api, Outcome, Status, path},
     model::{
-        Attributes, Catalog, ContainerUsage, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError,
-        GroupResource, NodeSample, PluginId, PodRef, PodSample, Provider, Reason, ResourceAttributes, UnixMillis,
-        Usage,
+        Attributes, Catalog, ContainerUsage, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError,
+        GroupResource, NodeSample, PluginId, PodRef, PodSample, Provider, Reason, ResourceAnswer, ResourceAttributes,
+        UnixMillis, Usage,
     },
     objects::{FixedObjects, Object},
 };
@@ -33,9 +33,12 @@ struct Fake {
 impl Fake {
     fn note(&self, question: String) -> Result<(), FetchError> {
         self.asked.lock().unwrap().push(question);
-        let plugin = PluginId { namespace: "adapter".to_owned(), name: "usage".to_owned() };
-        self.failure.map_or(Ok(()), |reason| Err(FetchError::new(reason, "the backend is down").of(&plugin)))
+        self.failure.map_or(Ok(()), |reason| Err(FetchError::new(reason, "the backend is down").of(&plugin())))
     }
+}
+
+fn plugin() -> PluginId {
+    PluginId { namespace: "adapter".to_owned(), name: "usage".to_owned() }
 }
 
 fn usage() -> Usage {
@@ -48,7 +51,7 @@ impl Provider for Fake {
         Arc::default()
     }
 
-    async fn custom(&self, _: &CustomQuery) -> Result<Vec<CustomSample>, FetchError> {
+    async fn custom(&self, _: &CustomQuery) -> Result<CustomAnswer, FetchError> {
         Err(FetchError::new(Reason::MetricNotFound, "none"))
     }
 
@@ -56,7 +59,7 @@ impl Provider for Fake {
         Err(FetchError::new(Reason::MetricNotFound, "none"))
     }
 
-    async fn pods(&self, pods: &[PodRef]) -> Result<Vec<PodSample>, FetchError> {
+    async fn pods(&self, pods: &[PodRef]) -> Result<ResourceAnswer<PodSample>, FetchError> {
         let names: Vec<_> = pods.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
         self.note(names.join(" "))?;
         let containers = vec![ContainerUsage { name: "main".to_owned(), usage: usage() }];
@@ -67,10 +70,11 @@ impl Provider for Fake {
             containers: containers.clone(),
         };
         // In no order that a client may see.
-        Ok(pods.iter().rev().filter(|pod| pod.name != "unmeasured").map(sample).collect())
+        let samples = pods.iter().rev().filter(|pod| pod.name != "unmeasured").map(sample).collect();
+        Ok(ResourceAnswer { plugin: plugin(), samples })
     }
 
-    async fn nodes(&self, names: &[String]) -> Result<Vec<NodeSample>, FetchError> {
+    async fn nodes(&self, names: &[String]) -> Result<ResourceAnswer<NodeSample>, FetchError> {
         self.note(names.join(" "))?;
         let sample = |name: &String| NodeSample {
             node: name.clone(),
@@ -78,7 +82,8 @@ impl Provider for Fake {
             window: Duration::from_millis(1500),
             usage: usage(),
         };
-        Ok(names.iter().rev().filter(|name| *name != "unmeasured").map(sample).collect())
+        let samples = names.iter().rev().filter(|name| *name != "unmeasured").map(sample).collect();
+        Ok(ResourceAnswer { plugin: plugin(), samples })
     }
 }
 
@@ -121,6 +126,9 @@ impl Fixture {
             Ok(target) => self.api.respond(&target, &head).await,
             Err(error) => Status::of_path(&error).respond(&head),
         };
+        if response.status().is_success() {
+            assert_eq!(response.extensions().get::<Outcome>().and_then(|told| told.plugin.clone()), Some(plugin()));
+        }
         let status = response.status().as_u16();
         (status, axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().into())
     }
@@ -299,8 +307,12 @@ fn authorization_asks_what_request_info_says() {
 
 #[tokio::test]
 async fn discovery_is_that_of_metrics_server() {
-    let (status, list) = fixture(None).send(Method::GET, "").await;
-    assert_eq!(status, 200);
+    let head = Request::builder().uri(ROOT).header("accept", "application/json").body(()).unwrap().into_parts().0;
+    let target = path::parse(&head.method, &head.uri).unwrap();
+    let response = fixture(None).api.respond(&target, &head).await;
+    assert_eq!(response.status(), 200);
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let list: Value = serde_json::from_slice(&body).unwrap();
     let resource = |name: &str, namespaced: bool, kind: &str| json!({ "name": name, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["get", "list"] });
     assert_eq!(
         list,

@@ -296,6 +296,8 @@ fn custom(version: CustomVersion, segments: &[&str]) -> Result<CustomTarget, Pat
         ["namespaces", name, "metrics", metric] => {
             (Objects::Namespace { name: namespace(name)? }, GroupResource::core("namespaces"), metric)
         }
+        // kube-apiserver takes these for subresources of the namespace, whatever follows.
+        ["namespaces", _, "status" | "finalize", _, _] => return Err(PathError::NotFound),
         ["namespaces", namespace_name, resource, object, metric] => {
             let objects = Objects::InNamespace { namespace: namespace(namespace_name)?, object: object.to_owned() };
             (objects, group_resource(resource)?, metric)
@@ -318,11 +320,12 @@ fn external(segments: &[&str]) -> Result<ExternalTarget, PathError> {
     Ok(ExternalTarget { namespace: namespace(namespace_name)?, metric: metric_name(metric)? })
 }
 
-/// Kinds are looked up by this, in the end at the API server: what can be none is refused before.
+/// Kinds are looked up by this, in the end at the API server: what can be none is refused before, and so is a second spelling of
+/// one, `pods.`, which kube-apiserver authorizes as another resource.
 fn group_resource(segment: &str) -> Result<GroupResource, PathError> {
     let is_legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     match segment.parse() {
-        Ok(resource) if segment.bytes().all(is_legal) => Ok(resource),
+        Ok(resource) if segment.bytes().all(is_legal) && !segment.ends_with('.') => Ok(resource),
         Ok(_) => Err(PathError::NotFound),
         Err(never) => match never {},
     }

@@ -11,6 +11,7 @@ use super::{
     Api,
     fields::FieldSelector,
     group::Group,
+    outcome::Outcome,
     parameters::{BadParameter, Parameters},
     path::ResourceTarget,
     shape::Shaped,
@@ -18,7 +19,8 @@ use super::{
     wire::{Kind as _, NodeMetrics, PodMetrics},
 };
 use crate::model::{
-    FetchError, GroupResource, Inventory, Measurable, NodeSample, PodRef, PodSample, Reason, Selector, UnixMillis,
+    FetchError, GroupResource, Inventory, Measurable, NodeSample, PluginId, PodRef, PodSample, Reason, ResourceAnswer,
+    Selector, UnixMillis,
 };
 
 /// Answers a GET on metrics.k8s.io.
@@ -30,42 +32,44 @@ pub(super) async fn respond(
 ) -> Result<Response, Status> {
     let shaped = if target.is_collection() { Shaped::negotiate_list(head) } else { Shaped::negotiate_object(head) }?;
     let now = UnixMillis::now();
-    Ok(match target {
+    let (plugin, response) = match target {
         ResourceTarget::Pods(namespace) => {
             let Selection { labels, fields } = Selection::of(parameters)?;
-            let mut pods = api.inventory.running_pods(namespace.as_deref(), &labels).await.map_err(failed)?;
+            let mut pods = api.inventory.running_pods(namespace.as_deref(), &labels).await?;
             pods.retain(|pod| fields.matches(pod));
-            let samples = measure_pods(api, &pods).await?;
+            let (plugin, samples) = measure_pods(api, &pods).await?;
             let measured = pods.iter().zip(&samples).filter_map(|(pod, sample)| Some((pod, sample.as_ref()?)));
             let items = measured.map(|(pod, sample)| PodMetrics::new(pod, sample, now)).collect();
-            shaped.write_list(&PodMetrics::list(items))
+            (plugin, shaped.write_list(&PodMetrics::list(items)))
         }
         ResourceTarget::Nodes => {
             let Selection { labels, fields } = Selection::of(parameters)?;
-            let mut nodes = api.inventory.nodes(&labels).await.map_err(failed)?;
+            let mut nodes = api.inventory.nodes(&labels).await?;
             nodes.retain(|node| fields.matches(node));
-            let samples = measure_nodes(api, &nodes).await?;
+            let (plugin, samples) = measure_nodes(api, &nodes).await?;
             let measured = nodes.iter().zip(&samples).filter_map(|(node, sample)| Some((node, sample.as_ref()?)));
             let items = measured.map(|(node, sample)| NodeMetrics::new(node, sample, now)).collect();
-            shaped.write_list(&NodeMetrics::list(items))
+            (plugin, shaped.write_list(&NodeMetrics::list(items)))
         }
         ResourceTarget::Pod(PodRef { namespace, name }) => {
             let everything = Selector::everything();
-            let pods = api.inventory.running_pods(Some(namespace), &everything).await.map_err(failed)?;
+            let pods = api.inventory.running_pods(Some(namespace), &everything).await?;
             let pod = named(pods, name).ok_or_else(|| Status::named_not_found(&GroupResource::core("pods"), name))?;
-            let sample = measure_pods(api, std::slice::from_ref(&pod)).await?.pop().flatten();
+            let (plugin, mut samples) = measure_pods(api, std::slice::from_ref(&pod)).await?;
             let unmeasured = || Status::named_not_found(&metrics_of("podmetrics"), &format!("{namespace}/{name}"));
-            let sample = sample.ok_or_else(unmeasured)?;
-            shaped.write_object(&PodMetrics::new(&pod, &sample, now).single())
+            let sample = samples.pop().flatten().ok_or_else(unmeasured)?;
+            (plugin, shaped.write_object(&PodMetrics::new(&pod, &sample, now).single()))
         }
         ResourceTarget::Node(name) => {
-            let nodes = api.inventory.nodes(&Selector::everything()).await.map_err(failed)?;
+            let nodes = api.inventory.nodes(&Selector::everything()).await?;
             let node = named(nodes, name).ok_or_else(|| Status::named_not_found(&GroupResource::core("node"), name))?;
-            let sample = measure_nodes(api, std::slice::from_ref(&node)).await?.pop().flatten();
-            let sample = sample.ok_or_else(|| Status::named_not_found(&metrics_of("nodemetrics"), name))?;
-            shaped.write_object(&NodeMetrics::new(&node, &sample, now).single())
+            let (plugin, mut samples) = measure_nodes(api, std::slice::from_ref(&node)).await?;
+            let unmeasured = || Status::named_not_found(&metrics_of("nodemetrics"), name);
+            let sample = samples.pop().flatten().ok_or_else(unmeasured)?;
+            (plugin, shaped.write_object(&NodeMetrics::new(&node, &sample, now).single()))
         }
-    })
+    };
+    Ok(Outcome { plugin, ..Outcome::default() }.attach(response))
 }
 
 /// The inventory of nothing.
@@ -94,35 +98,37 @@ impl Selection {
     }
 }
 
-/// Each pod's sample, where it has one.
-async fn measure_pods(api: &Api, pods: &[Measurable]) -> Result<Vec<Option<PodSample>>, Status> {
+/// Who answered, if somebody knew anything, and each object's sample, where it has one.
+type Measured<Sample> = (Option<PluginId>, Vec<Option<Sample>>);
+
+async fn measure_pods(api: &Api, pods: &[Measurable]) -> Result<Measured<PodSample>, Status> {
     let refs = pods.iter().map(|pod| PodRef { namespace: pod.namespace.clone(), name: pod.name.clone() });
     let refs: Vec<PodRef> = refs.collect();
-    let samples = known(api.provider.pods(&refs).await)?;
+    let (plugin, samples) = known(api.provider.pods(&refs).await)?;
     let mut samples: HashMap<PodRef, PodSample> =
         samples.into_iter().map(|sample| (sample.pod.clone(), sample)).collect();
-    Ok(refs.iter().map(|pod| samples.remove(pod)).collect())
+    Ok((plugin, refs.iter().map(|pod| samples.remove(pod)).collect()))
 }
 
-/// Each node's sample, where it has one.
-async fn measure_nodes(api: &Api, nodes: &[Measurable]) -> Result<Vec<Option<NodeSample>>, Status> {
+async fn measure_nodes(api: &Api, nodes: &[Measurable]) -> Result<Measured<NodeSample>, Status> {
     let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
-    let samples = known(api.provider.nodes(&names).await)?;
+    let (plugin, samples) = known(api.provider.nodes(&names).await)?;
     let mut samples: HashMap<String, NodeSample> =
         samples.into_iter().map(|sample| (sample.node.clone(), sample)).collect();
-    Ok(names.iter().map(|name| samples.remove(name)).collect())
+    Ok((plugin, names.iter().map(|name| samples.remove(name)).collect()))
 }
 
-/// A plugin that knows nothing of what it was asked for has no value of it.
-fn known<Sample>(outcome: Result<Vec<Sample>, FetchError>) -> Result<Vec<Sample>, Status> {
+/// A plugin that says that there is no such thing has no value of what it was asked for.
+fn known<Sample>(
+    outcome: Result<ResourceAnswer<Sample>, FetchError>,
+) -> Result<(Option<PluginId>, Vec<Sample>), Status> {
     match outcome {
-        Err(FetchError { reason: Reason::MetricNotFound | Reason::ObjectNotFound, .. }) => Ok(Vec::new()),
-        outcome => outcome.map_err(failed),
+        Ok(ResourceAnswer { plugin, samples }) => Ok((Some(plugin), samples)),
+        Err(FetchError { reason: Reason::MetricNotFound | Reason::ObjectNotFound, plugin, .. }) => {
+            Ok((plugin, Vec::new()))
+        }
+        Err(error) => Err(error.into()),
     }
-}
-
-fn failed(error: FetchError) -> Status {
-    Status::of_failure(&error)
 }
 
 fn named(objects: Vec<Measurable>, name: &str) -> Option<Measurable> {

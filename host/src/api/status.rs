@@ -19,7 +19,9 @@ use super::{
     shape::NoShape,
     wire::{ListMeta, NotRepresentable},
 };
-use crate::model::{Attributes, AuthError, FetchError, GroupResource, Reason, ResourceAttributes, Selector, User};
+use crate::model::{
+    Attributes, AuthError, FetchError, GroupResource, Reason, ResourceAttributes, Selector, User, is_printable,
+};
 
 /// Bytes of a whole message: enough for a cause and a remedy, and `kubectl describe hpa` stays readable.
 const MAX_MESSAGE: usize = 512;
@@ -113,7 +115,7 @@ impl Status {
     }
 
     /// The answer to a failed lookup of more than one metric, whose name there is none to tell.
-    pub(super) fn of_failure(error: &FetchError) -> Self {
+    fn of_failure(error: &FetchError) -> Self {
         let message = || one_line(&error.to_string());
         let status = match error.reason {
             Reason::MetricNotFound | Reason::ObjectNotFound => Self::new(StatusCode::NOT_FOUND, "NotFound", message()),
@@ -287,6 +289,13 @@ impl Asked<'_> {
     }
 }
 
+/// Where more than one metric was looked up: [`Status::of_failure`].
+impl From<FetchError> for Status {
+    fn from(error: FetchError) -> Self {
+        Self::of_failure(&error)
+    }
+}
+
 impl From<BadParameter> for Status {
     fn from(error: BadParameter) -> Self {
         Self::bad_request(error.to_string())
@@ -348,10 +357,6 @@ fn bounded(text: String) -> String {
         line.push_str("...");
     }
     line
-}
-
-fn is_printable(character: char) -> bool {
-    matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1
 }
 
 #[cfg(test)]

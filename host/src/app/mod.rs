@@ -1,6 +1,7 @@
 //! The only wiring: builds the rooms from the configuration, joins them, waits for the end. Holds no logic of its own, and nobody
 //! imports it.
 
+mod backend_trust;
 mod certificate;
 mod endpoints;
 mod expiry;

@@ -11,6 +11,7 @@ use kube::{Client, config::KubeConfigOptions, config::Kubeconfig};
 use tokio::sync::mpsc::Sender;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::backend_trust::BackendTrust;
 use crate::{
     auth::{
         AuthenticationOptions, Authenticator, AuthorizationOptions, Authorizer, ClusterConfig, KubeReviews, Sources,
@@ -94,7 +95,7 @@ impl Rooms {
             child: Some(std::env::current_exe().context("find the adapter's own binary, which is its compiler")?),
         };
         let runtime = Runtime::new(compiler, guests, objects, kinds.clone(), metrics)?;
-        let egress = Arc::new(egress(config).await?);
+        let egress = egress(config, stop, background).await?;
         Ok(Self { client, auth, kinds, inventory, source, runtime, dependencies, reporter, egress })
     }
 
@@ -226,14 +227,21 @@ fn source(config: &Config, client: Option<&Client>) -> anyhow::Result<Plugins> {
     }
 }
 
-async fn egress(config: &Config) -> anyhow::Result<egress::Shared> {
-    let mut roots = egress::TrustRoots::system();
-    if let Some(path) = &config.backend_ca_file {
-        let pem = tokio::fs::read(path).await.with_context(|| format!("read --backend-ca-file {}", path.display()))?;
-        roots = roots.with_pem(&path.display().to_string(), &pem)?;
-    }
+async fn egress(
+    config: &Config,
+    stop: &CancellationToken,
+    background: &TaskTracker,
+) -> anyhow::Result<Arc<egress::Shared>> {
+    let (roots, file) = match &config.backend_ca_file {
+        Some(path) => BackendTrust::read(path).await.map(|(roots, file)| (roots, Some(file)))?,
+        None => (egress::TrustRoots::system(), None),
+    };
     let addresses = egress::AddressPolicy { loopback: config.internal_cidrs.clone(), api_server: api_server().await };
-    Ok(egress::Shared::new(roots, Arc::new(egress::SystemResolver), addresses)?)
+    let shared = Arc::new(egress::Shared::new(roots, Arc::new(egress::SystemResolver), addresses)?);
+    if let Some(file) = file {
+        background.spawn(file.follow(shared.clone(), stop.clone()));
+    }
+    Ok(shared)
 }
 
 /// Where the API server answers inside the cluster: what plugins may know of the cluster comes through `objects`.

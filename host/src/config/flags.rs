@@ -153,7 +153,7 @@ pub(super) struct PluginArgs {
     /// Addresses that plugins may reach although they are forbidden by default (loopback, link-local); as CIDRs
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(super) internal_cidrs: Vec<IpNet>,
-    /// Further CAs of plugins' backends, in PEM, beside the system's
+    /// Further CAs of plugins' backends, in PEM, beside the system's; read again when it changes
     #[arg(long, value_name = "FILE")]
     pub(super) backend_ca_file: Option<PathBuf>,
     /// Threads on which plugins run; by default as many as processors

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     AddressPolicy, Credential, EgressError, Origin, Origins, Request, Resolve, Response, TrustError, TrustRoots,
-    dial::Connector, request,
+    dial::Connector, request, trust::ReplaceableTrust,
 };
 use crate::model::PluginId;
 
@@ -30,6 +30,7 @@ const MAX_RESPONSE_HEADER_BYTES: u32 = 64 * 1024;
 /// What all plugins' clients have in common.
 pub struct Shared {
     pub(super) tls: rustls::ClientConfig,
+    trust: Arc<ReplaceableTrust>,
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) addresses: AddressPolicy,
     /// The runtime on which connections live, whatever runtime a guest waits on: busy guests do not slow them.
@@ -43,7 +44,17 @@ impl Shared {
     ///
     /// A TLS library that refuses its own defaults.
     pub fn new(roots: TrustRoots, resolver: Arc<dyn Resolve>, addresses: AddressPolicy) -> Result<Self, TrustError> {
-        Ok(Self { tls: roots.client_config()?, resolver, addresses, home: Handle::current() })
+        let trust = ReplaceableTrust::new(roots)?;
+        Ok(Self { tls: trust.client_config()?, trust, resolver, addresses, home: Handle::current() })
+    }
+
+    /// Trusts these authorities from the next handshake of every plugin on; connections that are there go on.
+    ///
+    /// # Errors
+    ///
+    /// Roots that the TLS library refuses; then those of before stay.
+    pub fn replace_roots(&self, roots: TrustRoots) -> Result<(), TrustError> {
+        self.trust.replace(roots)
     }
 }
 

@@ -2,8 +2,16 @@
 
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use arc_swap::ArcSwapOption;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 
 /// The certificate authorities that vouch for backends. Why these: docs/decisions/0003-backend-trust-roots.md.
 #[derive(Debug, Clone)]
@@ -76,13 +84,81 @@ impl TrustRoots {
         if any { Ok(self) } else { Err(TrustError::Empty(name.to_owned())) }
     }
 
-    /// TLS as a client that trusts these.
-    pub(super) fn client_config(self) -> Result<ClientConfig, TrustError> {
+    fn verifier(self) -> Result<Option<Arc<WebPkiServerVerifier>>, TrustError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let versions = ClientConfig::builder_with_provider(provider)
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(self.0), provider).build();
+        Ok(Some(verifier.map_err(|error| TrustError::Tls(rustls::Error::General(error.to_string())))?))
+    }
+}
+
+/// Verification by the authorities in force, which are replaced whole while connections are made. It adds nothing to rustls' own
+/// verifier and leaves nothing out.
+#[derive(Debug)]
+pub(super) struct ReplaceableTrust {
+    /// Absent where nobody is trusted.
+    current: ArcSwapOption<WebPkiServerVerifier>,
+    provider: CryptoProvider,
+}
+
+impl ReplaceableTrust {
+    pub(super) fn new(roots: TrustRoots) -> Result<Arc<Self>, TrustError> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        Ok(Arc::new(Self { current: ArcSwapOption::new(roots.verifier()?), provider }))
+    }
+
+    /// Trusts these from the next handshake on.
+    pub(super) fn replace(&self, roots: TrustRoots) -> Result<(), TrustError> {
+        self.current.store(roots.verifier()?);
+        Ok(())
+    }
+
+    /// TLS as a client that trusts these.
+    pub(super) fn client_config(self: &Arc<Self>) -> Result<ClientConfig, TrustError> {
+        let versions = ClientConfig::builder_with_provider(Arc::new(self.provider.clone()))
             .with_safe_default_protocol_versions()
             .map_err(TrustError::Tls)?;
-        Ok(versions.with_root_certificates(self.0).with_no_client_auth())
+        Ok(versions.dangerous().with_custom_certificate_verifier(self.clone()).with_no_client_auth())
+    }
+}
+
+impl ServerCertVerifier for ReplaceableTrust {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match &*self.current.load() {
+            Some(verifier) => verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -24,7 +24,7 @@ pub use provider::{
     Provider,
 };
 pub use quantity::{InvalidQuantity, Quantity, QuantityFormat};
-pub use quote::Quoted;
+pub use quote::{Quoted, is_printable};
 pub use request::{Attributes, ResourceAttributes, User};
 pub use selector::{InvalidSelector, Operator, Requirement, Selector};
-pub use usage::{ContainerUsage, Inventory, Measurable, NodeSample, PodRef, PodSample, Usage};
+pub use usage::{ContainerUsage, Inventory, Measurable, NodeSample, PodRef, PodSample, ResourceAnswer, Usage};

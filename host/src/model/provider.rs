@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    CustomMetric, FetchError, MetricName, NodeSample, PluginId, PodRef, PodSample, Quantity, Selector, UnixMillis,
+    CustomMetric, FetchError, MetricName, NodeSample, PluginId, PodRef, PodSample, Quantity, ResourceAnswer, Selector,
+    UnixMillis,
 };
 
 /// Answers metrics.
@@ -22,12 +23,12 @@ pub trait Provider: Send + Sync + 'static {
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError>;
 
     /// What the named pods use; those without a value are left out. By default there is nobody who knows.
-    async fn pods(&self, _pods: &[PodRef]) -> Result<Vec<PodSample>, FetchError> {
+    async fn pods(&self, _pods: &[PodRef]) -> Result<ResourceAnswer<PodSample>, FetchError> {
         Err(FetchError::nobody_measures())
     }
 
     /// What the named nodes use; those without a value are left out. By default there is nobody who knows.
-    async fn nodes(&self, _names: &[String]) -> Result<Vec<NodeSample>, FetchError> {
+    async fn nodes(&self, _names: &[String]) -> Result<ResourceAnswer<NodeSample>, FetchError> {
         Err(FetchError::nobody_measures())
     }
 }

@@ -19,9 +19,8 @@ impl fmt::Display for Quoted<'_> {
                 '\u{b}' => formatter.write_str("\\v")?,
                 '\u{c}' => formatter.write_str("\\f")?,
                 '\r' => formatter.write_str("\\r")?,
-                ' '..='~' => formatter.write_char(character)?,
-                '\0'..='\u{7f}' => write!(formatter, "\\x{:02x}", u32::from(character))?,
                 printable if is_printable(printable) => formatter.write_char(printable)?,
+                '\0'..='\u{7f}' => write!(formatter, "\\x{:02x}", u32::from(character))?,
                 '\0'..='\u{ffff}' => write!(formatter, "\\u{:04x}", u32::from(character))?,
                 _ => write!(formatter, "\\U{:08x}", u32::from(character))?,
             }
@@ -30,8 +29,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// `unicode.IsPrint` of Go: letters, marks, numbers, punctuation, symbols and the space. The standard library has that table
-/// behind `str::escape_debug` alone, which lets a mark stand behind another character.
-fn is_printable(character: char) -> bool {
-    String::from_iter(['a', character]).escape_debug().nth(1) == Some(character)
+/// `unicode.IsPrint` of Go: letters, marks, numbers, punctuation, symbols and the space.
+pub fn is_printable(character: char) -> bool {
+    // The standard library has that table behind `str::escape_debug` alone, which lets a mark stand behind another character.
+    matches!(character, ' '..='~') || String::from_iter(['a', character]).escape_debug().nth(1) == Some(character)
 }

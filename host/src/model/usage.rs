@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{FetchError, Quantity, Selector, UnixMillis};
+use super::{FetchError, PluginId, Quantity, Selector, UnixMillis};
 
 /// A pod's name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +57,15 @@ pub struct NodeSample {
     pub window: Duration,
     /// The whole node's usage.
     pub usage: Usage,
+}
+
+/// What a plugin knows of the objects that it was asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceAnswer<Sample> {
+    /// The plugin that answered.
+    pub plugin: PluginId,
+    /// Of the objects that have a value, in no order.
+    pub samples: Vec<Sample>,
 }
 
 /// An object that may be measured, as far as metrics.k8s.io shows it.

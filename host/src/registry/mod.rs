@@ -19,7 +19,7 @@ pub use snapshot::Snapshot;
 
 use crate::model::{
     Catalog, Claims, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, Listed, NodeSample,
-    PluginId, PodRef, PodSample, Provider, Reason,
+    PluginId, PodRef, PodSample, Provider, Reason, ResourceAnswer,
 };
 
 /// A plugin as the registry knows it.
@@ -117,12 +117,12 @@ impl Provider for Reader {
         answer.map_err(|error| error.of(owner.id()))
     }
 
-    async fn pods(&self, pods: &[PodRef]) -> Result<Vec<PodSample>, FetchError> {
+    async fn pods(&self, pods: &[PodRef]) -> Result<ResourceAnswer<PodSample>, FetchError> {
         let owner = self.current.load().resource_owner().ok_or_else(FetchError::nobody_measures)?;
         owner.provider()?.pods(pods).await.map_err(|error| error.of(owner.id()))
     }
 
-    async fn nodes(&self, names: &[String]) -> Result<Vec<NodeSample>, FetchError> {
+    async fn nodes(&self, names: &[String]) -> Result<ResourceAnswer<NodeSample>, FetchError> {
         let owner = self.current.load().resource_owner().ok_or_else(FetchError::nobody_measures)?;
         owner.provider()?.nodes(names).await.map_err(|error| error.of(owner.id()))
     }

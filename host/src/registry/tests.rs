@@ -46,10 +46,11 @@ impl Provider for Fake {
         Ok(ExternalAnswer { plugin: self.id(), metric: query.metric.clone(), samples: vec![sample] })
     }
 
-    async fn nodes(&self, _: &[String]) -> Result<Vec<NodeSample>, FetchError> {
+    async fn nodes(&self, _: &[String]) -> Result<ResourceAnswer<NodeSample>, FetchError> {
         let usage = Usage { cpu: Quantity::integer(self.version), memory: Quantity::default() };
         let node = self.name.clone();
-        Ok(vec![NodeSample { node, usage, timestamp: UnixMillis(0), window: std::time::Duration::ZERO }])
+        let sample = NodeSample { node, usage, timestamp: UnixMillis(0), window: std::time::Duration::ZERO };
+        Ok(ResourceAnswer { plugin: self.id(), samples: vec![sample] })
     }
 }
 
@@ -185,7 +186,7 @@ fn one_plugin_of_the_adapters_namespace_owns_resource_metrics() {
     ] {
         let (mut writer, reader) = registry(&plugins);
         let answered = |reader: &Reader| match block_on(reader.nodes(&["n1".to_owned()])) {
-            Ok(samples) => samples[0].node.clone(),
+            Ok(answer) => answer.samples[0].node.clone(),
             Err(error) => format!("{:?}", error.reason),
         };
         assert_eq!(answered(&reader), expected, "{plugins:?}");

@@ -22,8 +22,8 @@ use super::{
 use crate::{
     egress,
     model::{
-        Catalog, CustomAnswer, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed, NodeSample,
-        ObjectSelection, PluginId, PodRef, PodSample, Provider, Reason,
+        Catalog, CustomAnswer, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed,
+        NodeSample, ObjectSelection, PluginId, PodRef, PodSample, Provider, Reason, ResourceAnswer,
     },
     telemetry::{CallLabels, Metrics, ObjectLabels, PluginLabels},
 };
@@ -274,7 +274,7 @@ impl Provider for Plugin {
         }
     }
 
-    async fn pods(&self, pods: &[PodRef]) -> Result<Vec<PodSample>, FetchError> {
+    async fn pods(&self, pods: &[PodRef]) -> Result<ResourceAnswer<PodSample>, FetchError> {
         if !self.exports.resource {
             return Err(no_resource_metrics().of(self.id()));
         }
@@ -288,10 +288,10 @@ impl Provider for Plugin {
         };
         let samples = self.ask_in_parts(pods, Question::Pods, judge).await?;
         self.count_unmeasured("pod", pods.len(), samples.len());
-        Ok(samples)
+        Ok(ResourceAnswer { plugin: self.id().clone(), samples })
     }
 
-    async fn nodes(&self, names: &[String]) -> Result<Vec<NodeSample>, FetchError> {
+    async fn nodes(&self, names: &[String]) -> Result<ResourceAnswer<NodeSample>, FetchError> {
         if !self.exports.resource {
             return Err(no_resource_metrics().of(self.id()));
         }
@@ -305,7 +305,7 @@ impl Provider for Plugin {
         };
         let samples = self.ask_in_parts(names, Question::Nodes, judge).await?;
         self.count_unmeasured("node", names.len(), samples.len());
-        Ok(samples)
+        Ok(ResourceAnswer { plugin: self.id().clone(), samples })
     }
 }
 

@@ -21,7 +21,7 @@ async fn pods_and_nodes_come_with_their_usage() {
     let plugin = load(probe("usage").config("containers", "main,proxy").config("cpu", "1500u")).await;
     assert!(plugin.exports().resource && !plugin.exports().custom && !plugin.exports().external);
     let asked = pods(&["web-1", "unknown-1", "web-2"]);
-    let samples = plugin.pods(&asked).await.unwrap();
+    let samples = plugin.pods(&asked).await.unwrap().samples;
     assert_eq!(samples.iter().map(|sample| &sample.pod).collect::<Vec<_>>(), [&asked[0], &asked[2]]);
     let [main, proxy] = samples[0].containers.as_slice() else { panic!("{samples:?}") };
     assert_eq!((main.name.as_str(), proxy.name.as_str()), ("main", "proxy"));
@@ -29,7 +29,7 @@ async fn pods_and_nodes_come_with_their_usage() {
     assert_eq!(main.usage.memory.units(), 64 << 20);
     assert_eq!(samples[0].timestamp.0, 1_700_000_000_000);
     assert_eq!(samples[0].window.as_secs(), 15);
-    let nodes = plugin.nodes(&["unknown".to_owned(), "n1".to_owned()]).await.unwrap();
+    let nodes = plugin.nodes(&["unknown".to_owned(), "n1".to_owned()]).await.unwrap().samples;
     assert_eq!(nodes.iter().map(|sample| sample.node.as_str()).collect::<Vec<_>>(), ["n1"]);
     for object in ["pod", "node"] {
         let labels = ObjectLabels { plugin: plugin.id().to_string(), object };
@@ -42,11 +42,11 @@ async fn a_long_list_is_asked_for_in_parts_and_comes_whole_and_in_order() {
     let plugin = load(probe("in-parts").limits(|limits| limits.list_items = 100)).await;
     let names: Vec<String> = (0..450).map(|number| format!("web-{number:03}")).collect();
     let asked = pods(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    let samples = plugin.pods(&asked).await.unwrap();
+    let samples = plugin.pods(&asked).await.unwrap().samples;
     assert!(samples.iter().map(|sample| &sample.pod).eq(&asked));
     let labels = CallLabels { plugin: plugin.id().to_string(), outcome: "ok" };
     assert_eq!(METRICS.calls.get_or_create(&labels).get(), 5);
-    assert!(plugin.pods(&[]).await.unwrap().is_empty());
+    assert!(plugin.pods(&[]).await.unwrap().samples.is_empty());
     assert_eq!(METRICS.calls.get_or_create(&labels).get(), 5, "nothing is asked about nothing");
 }
 

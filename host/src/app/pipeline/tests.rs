@@ -15,7 +15,8 @@ use crate::{
     auth::{Authenticator, Authorizer},
     config::ServeArgs,
     model::{
-        Catalog, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, PluginId, Reason, UnixMillis,
+        Catalog, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, PluginId, Provider, Reason,
+        UnixMillis,
     },
     objects::FixedObjects,
     telemetry::{Readiness, RequestLine, RequestLog, RequestLogging},

@@ -31,6 +31,8 @@ struct FakeCluster {
     starting: AtomicUsize,
     /// Both replicas see the Secret missing before either makes it.
     first_looks: Option<Barrier>,
+    /// Both replicas see the Secret as it is before either renews it.
+    next_looks: Mutex<Option<Arc<Barrier>>>,
 }
 
 impl FakeCluster {
@@ -58,6 +60,15 @@ impl FakeCluster {
             && found.is_none()
         {
             barrier.wait().await;
+        }
+        if parts.method == Method::GET && path == SECRET && found.is_some() {
+            // Taken by the second: whoever looks again after that finds no barrier.
+            let barrier = self.next_looks.lock().unwrap().clone();
+            if let Some(barrier) = barrier
+                && barrier.wait().await.is_leader()
+            {
+                *self.next_looks.lock().unwrap() = None;
+            }
         }
         if self.forbidden.lock().unwrap().is_some_and(|part| path.contains(part)) {
             return failure(StatusCode::FORBIDDEN, "Forbidden");
@@ -302,6 +313,28 @@ async fn a_new_authority_is_published_beside_the_old_one_before_anything_is_serv
     let authority = &one.served.as_ref().unwrap().authority;
     assert!(cluster.object(SECRET)["data"]["tls.crt"] == json!(base64_of(authority)), "served under the new authority");
     assert!(!trusted(&old_bundle, &served_by_one, "adapter"));
+}
+
+#[tokio::test]
+async fn of_two_replicas_that_renew_the_authority_at_once_one_does() {
+    let cluster = Arc::new(FakeCluster::default());
+    cluster.api_service(EXTERNAL, "adapter", false);
+    let (mut one, served_by_one) = cluster.replica().await.unwrap();
+    let (mut two, served_by_two) = cluster.replica().await.unwrap();
+    let late = SystemTime::now() + issue::AUTHORITY_LIFE * 7 / 10;
+    *cluster.next_looks.lock().unwrap() = Some(Arc::new(Barrier::new(2)));
+    let (first, second) = tokio::join!(one.refresh(late), two.refresh(late));
+    assert_eq!((first.unwrap(), second.unwrap()), (1, 1));
+    assert_eq!(cluster.writes_to(SECRET), 2, "both tried, and one was refused");
+    let bundle = cluster.bundle();
+    assert_eq!(cluster.object(EXTERNAL)["spec"]["caBundle"], json!(bundle));
+    for (replica, certificate) in [(&mut one, &served_by_one), (&mut two, &served_by_two)] {
+        assert!(trusted(&bundle, certificate, "adapter"), "the old authority is among those of the bundle");
+        replica.refresh(late).await.unwrap();
+        replica.refresh(late + SETTLE).await.unwrap();
+        let authority = &replica.served.as_ref().unwrap().authority;
+        assert_eq!(cluster.object(SECRET)["data"]["tls.crt"], json!(base64_of(authority)), "served under the one new");
+    }
 }
 
 fn base64_of(text: &str) -> String {

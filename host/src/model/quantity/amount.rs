@@ -2,9 +2,6 @@
 
 use std::{cmp::Ordering, ops::Neg};
 
-/// The power of ten of a nano, the finest that a quantity keeps.
-const NANO: i32 = -9;
-
 /// `digits` times ten to the power of `exponent`. Each number has one form: its digits do not end in 0, and 0 has the exponent 0.
 /// The exponent is never below that of a nano.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -14,13 +11,15 @@ pub(super) struct Amount {
 }
 
 impl Amount {
+    /// The power of ten of a nano, the finest that a quantity keeps.
+    pub(super) const NANO: i32 = -9;
     /// The most that Go reads behind a binary suffix: 2^63 - 1.
     pub(super) const BINARY_MOST: i128 = i64::MAX as i128;
 
     /// `digits` times ten to the power of `exponent`; what is finer than a nano is rounded up, away from zero.
     pub(super) fn rounded_up(digits: i128, exponent: i32) -> Self {
-        if exponent < NANO {
-            Self::exact(divided_up(digits, NANO.saturating_sub(exponent)), NANO)
+        if exponent < Self::NANO {
+            Self::exact(divided_up(digits, Self::NANO.saturating_sub(exponent)), Self::NANO)
         } else {
             Self::exact(digits, exponent)
         }
@@ -28,17 +27,17 @@ impl Amount {
 
     /// As [`Amount::rounded_up`], but at the nearest nano; half a nano, and whatever would become 0, is rounded up.
     pub(super) fn nearest(digits: i128, exponent: i32) -> Self {
-        if exponent >= NANO {
+        if exponent >= Self::NANO {
             return Self::exact(digits, exponent);
         }
-        match 10_i128.checked_pow(NANO.saturating_sub(exponent).unsigned_abs()) {
+        match 10_i128.checked_pow(Self::NANO.saturating_sub(exponent).unsigned_abs()) {
             Some(power) => {
                 let (whole, rest) = (digits / power, digits % power);
                 let is_up = whole == 0 || rest.unsigned_abs() >= power.unsigned_abs() / 2;
-                Self::exact(if is_up { whole + digits.signum() } else { whole }, NANO)
+                Self::exact(if is_up { whole + digits.signum() } else { whole }, Self::NANO)
             }
             // The half of such a power is more than any digits.
-            None => Self::exact(digits.signum(), NANO),
+            None => Self::exact(digits.signum(), Self::NANO),
         }
     }
 
@@ -55,8 +54,8 @@ impl Amount {
 
     /// The sum; `None` from 2^127 nanos on.
     pub(super) fn plus(self, other: Self) -> Option<Self> {
-        let nanos = self.in_powers(NANO)?.checked_add(other.in_powers(NANO)?)?;
-        Some(Self::exact(nanos, NANO))
+        let nanos = self.in_powers(Self::NANO)?.checked_add(other.in_powers(Self::NANO)?)?;
+        Some(Self::exact(nanos, Self::NANO))
     }
 
     pub(super) fn is_negative(self) -> bool {
@@ -117,20 +116,20 @@ impl Ord for Amount {
     }
 }
 
-/// Compares two numbers of one sign without it: first the places of their leading digits, which are then the same.
+/// Compares two numbers of one sign without it: by the places of their first digits, then digit by digit.
 fn magnitudes(one: &Amount, other: &Amount) -> Ordering {
     let place = |amount: &Amount| {
         let digits = amount.digits.unsigned_abs().checked_ilog10().unwrap_or_default();
         i64::from(digits) + i64::from(amount.exponent)
     };
-    let aligned = |amount: &Amount, exponent: i32| {
-        let zeros = amount.exponent.saturating_sub(exponent).unsigned_abs();
+    let least = one.exponent.min(other.exponent);
+    let digits = |amount: &Amount| {
+        let zeros = amount.exponent.saturating_sub(least).unsigned_abs();
         10_u128.checked_pow(zeros).and_then(|power| amount.digits.unsigned_abs().checked_mul(power))
     };
-    let least = one.exponent.min(other.exponent);
-    place(one).cmp(&place(other)).then_with(|| match (aligned(one, least), aligned(other, least)) {
+    place(one).cmp(&place(other)).then_with(|| match (digits(one), digits(other)) {
         (Some(one), Some(other)) => one.cmp(&other),
-        // With zeros to the length of the other it exceeds 2^128, and the other, which is as it was, does not.
+        // Zeros take it beyond 2^128, where the other, which has none to add, is not.
         (None, _) => Ordering::Greater,
         (_, None) => Ordering::Less,
     })

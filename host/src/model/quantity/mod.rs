@@ -69,15 +69,7 @@ impl Quantity {
     /// The shortest decimal that reads back as `value`, at the nearest nano, so that binary noise (0.1 + 0.2) does not show; but 0
     /// for 0 alone. An error for NaN and infinities.
     pub fn float(value: f64) -> Result<Self, InvalidQuantity> {
-        if !value.is_finite() {
-            return Err(InvalidQuantity::NotFinite(value.to_string()));
-        }
-        // `-1.25e-7`: the standard library prints the shortest digits.
-        let text = format!("{value:e}");
-        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let fraction = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-        let digits: i128 = digits.replace('.', "").parse().unwrap_or_default();
-        let exponent = exponent.parse::<i32>().unwrap_or_default() - i32::try_from(fraction).unwrap_or_default();
+        let (digits, exponent) = shortest(value).ok_or_else(|| InvalidQuantity::NotFinite(value.to_string()))?;
         Ok(Amount::nearest(digits, exponent).into())
     }
 
@@ -109,6 +101,16 @@ impl Quantity {
     pub fn milli(self) -> Option<i64> {
         self.amount.in_powers(-3)?.try_into().ok()
     }
+}
+
+/// The fewest digits that read back as `value`, and their power of ten; `None` for NaN and infinities.
+fn shortest(value: f64) -> Option<(i128, i32)> {
+    // The standard library finds them, and prints them as in `-1.25e-7`.
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e')?;
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let exponent: i32 = exponent.parse().ok()?;
+    Some((format!("{whole}{fraction}").parse().ok()?, exponent - i32::try_from(fraction.len()).ok()?))
 }
 
 impl From<Amount> for Quantity {

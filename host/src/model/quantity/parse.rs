@@ -9,8 +9,6 @@ use super::{Amount, InvalidQuantity, Quantity, QuantityFormat};
 const EXPONENTS: RangeInclusive<i32> = -999..=999;
 /// Below it one more digit fits, so that there are 38: each number of 38 digits is below 2^127.
 const ROOM: i128 = 10_i128.pow(37);
-/// The finest power of ten that `ParseQuantity` reads without looking for digits.
-const NANO: i32 = -9;
 
 impl FromStr for Quantity {
     type Err = InvalidQuantity;
@@ -26,7 +24,9 @@ impl FromStr for Quantity {
         let (whole, rest) = split_digits(unsigned);
         let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), split_digits);
         let (factor, format) = read_suffix(suffix)?;
-        if whole.is_empty() && fraction.is_empty() && matches!(factor, Factor::Ten(exponent) if exponent < NANO) {
+        // Go looks for digits where it has to round alone.
+        if whole.is_empty() && fraction.is_empty() && matches!(factor, Factor::Ten(exponent) if exponent < Amount::NANO)
+        {
             return Err(InvalidQuantity::Number);
         }
         let decimal = Decimal::read(whole, fraction);
@@ -113,7 +113,7 @@ impl Decimal {
 
     fn times_power_of_ten(self, exponent: i32) -> Result<Amount, InvalidQuantity> {
         let exponent = self.exponent.saturating_add(exponent);
-        if self.is_cut && exponent > NANO {
+        if self.is_cut && exponent > Amount::NANO {
             return Err(InvalidQuantity::Size);
         }
         // What was cut is finer than a nano: one in the last place makes it round up as well.
