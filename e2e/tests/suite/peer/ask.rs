@@ -16,6 +16,9 @@ use http_body_util::Full;
 use super::stage::NAMESPACE;
 use crate::world::World;
 
+/// How often a server is asked that gives no answer at all.
+const ATTEMPTS: usize = 5;
+
 /// Something to ask.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
@@ -85,7 +88,18 @@ impl<'a> Both<'a> {
 
     /// Theirs, and ours.
     pub(super) async fn ask(&self, question: &Question) -> (Result<Answer>, Result<Answer>) {
-        (self.exchange(self.theirs, question).await, self.exchange(self.ours, question).await)
+        (self.answer(self.theirs, question).await, self.answer(self.ours, question).await)
+    }
+
+    /// A server that closes the connection of whoever it did not know, as Go's does over HTTP/2, may have closed it before the
+    /// refusal is through: then it is asked again.
+    async fn answer(&self, port: u16, question: &Question) -> Result<Answer> {
+        for _ in 1..ATTEMPTS {
+            if let Ok(answer) = self.exchange(port, question).await {
+                return Ok(answer);
+            }
+        }
+        self.exchange(port, question).await
     }
 
     async fn exchange(&self, port: u16, question: &Question) -> Result<Answer> {
