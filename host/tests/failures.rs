@@ -142,13 +142,15 @@ fn assert_failure(status: &Value, code: u16, reason: &str, message: &str, detail
     assert_eq!(found, (&code.into(), &reason.into(), &message.into(), details));
 }
 
-/// Details as k8s.io/apimachinery `NewInternalError` and `NewTimeoutError` make them; other constructors of theirs make none.
+/// Details as k8s.io/apimachinery `NewInternalError`, `NewTimeoutError` and, for a path that is none, `NewGenericServerResponse` make
+/// them; other constructors of theirs make none.
 fn details_of(reason: &str, message: &str) -> Value {
     match reason {
         "InternalError" => {
             json!({ "causes": [{ "message": message.strip_prefix("Internal error occurred: ").unwrap() }] })
         }
         "Timeout" => json!({}),
+        "NotFound" if message == "the server could not find the requested resource" => json!({}),
         _ => Value::Null,
     }
 }
