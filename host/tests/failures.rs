@@ -142,13 +142,15 @@ fn assert_failure(status: &Value, code: u16, reason: &str, message: &str, detail
     assert_eq!(found, (&code.into(), &reason.into(), &message.into(), details));
 }
 
-/// Details as k8s.io/apimachinery `NewInternalError` and `NewTimeoutError` make them; other constructors of theirs make none.
+/// Details as constructors of k8s.io/apimachinery `pkg/api/errors` make them; most make none.
 fn details_of(reason: &str, message: &str) -> Value {
     match reason {
         "InternalError" => {
             json!({ "causes": [{ "message": message.strip_prefix("Internal error occurred: ").unwrap() }] })
         }
         "Timeout" => json!({}),
+        // Of the router's `NewGenericServerResponse`.
+        "NotFound" if message == "the server could not find the requested resource" => json!({}),
         _ => Value::Null,
     }
 }
