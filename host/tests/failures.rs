@@ -3,7 +3,12 @@
 //! real registry. Panics, whole-request timeouts and too many requests are in `src/app/pipeline/tests.rs`, with the server around
 //! them.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 #[path = "failures/plugins.rs"]
 mod plugins;
