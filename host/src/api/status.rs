@@ -289,7 +289,7 @@ impl Asked<'_> {
     }
 }
 
-/// Where more than one metric was looked up: [`Status::of_failure`].
+/// Where more than one metric was looked up, or none by its name.
 impl From<FetchError> for Status {
     fn from(error: FetchError) -> Self {
         Self::of_failure(&error)

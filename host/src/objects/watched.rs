@@ -64,7 +64,7 @@ impl WatchedObjects {
         &self.home
     }
 
-    /// Ends watches that nobody has asked for [`IDLE`], for ever. Their memory is given back with the last answer from them.
+    /// Ends watches that nobody has asked for ten minutes, for ever. Their memory is given back with the last answer from them.
     pub async fn end_idle(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SWEEP_PERIOD).await;
