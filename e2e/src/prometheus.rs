@@ -1,6 +1,12 @@
 //! A real Prometheus, and what it scrapes in the place of kubelets: cAdvisor's series, made from figures that the test sets.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use http::{Request, Response, StatusCode, header};
@@ -32,6 +38,8 @@ pub struct Cgroup {
     pub cores: f64,
     /// Its working set.
     pub bytes: u64,
+    /// How long after the first scrape it ends, if it does.
+    pub ends: Option<Duration>,
 }
 
 /// A running Prometheus with its one target; both end when dropped.
@@ -109,11 +117,12 @@ async fn get(port: u16, path: &str) -> Result<StatusCode> {
 }
 
 async fn serve(listener: TcpListener, cgroups: Vec<Cgroup>) {
-    let (began, cgroups) = (Instant::now(), Arc::new(cgroups));
+    let shown = Arc::new((OnceLock::new(), cgroups));
     while let Ok((stream, _)) = listener.accept().await {
-        let cgroups = Arc::clone(&cgroups);
+        let shown = Arc::clone(&shown);
         let answer = service_fn(move |_: Request<Incoming>| {
-            let text = exposition(&cgroups, began.elapsed());
+            let (first, cgroups) = &*shown;
+            let text = exposition(cgroups, first.get_or_init(Instant::now).elapsed());
             let response = Response::builder().header(header::CONTENT_TYPE, "text/plain; version=0.0.4");
             async move { response.body(Full::new(Bytes::from(text))) }
         });
@@ -121,8 +130,9 @@ async fn serve(listener: TcpListener, cgroups: Vec<Cgroup>) {
     }
 }
 
-/// The series (Prometheus text format 0.0.4) of cgroups that have run so long.
+/// The series (Prometheus text format 0.0.4) so long after the first scrape, when all began.
 fn exposition(cgroups: &[Cgroup], age: Duration) -> String {
+    let cgroups: Vec<&Cgroup> = cgroups.iter().filter(|cgroup| cgroup.ends.is_none_or(|end| age < end)).collect();
     let family = |name: &str, kind: &str, value: &dyn Fn(&Cgroup) -> f64| {
         let lines = cgroups.iter().map(|cgroup| format!("{name}{{{}}} {}\n", cgroup.labels, value(cgroup)));
         format!("# TYPE {name} {kind}\n{}", lines.collect::<String>())
@@ -136,8 +146,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_grows_and_memory_stays() {
-        let cgroups = [Cgroup { labels: "node=\"n1\"".to_owned(), cores: 0.25, bytes: 1024 }];
+    fn cpu_grows_and_memory_stays_until_the_end() {
+        let lasting = Cgroup { labels: "node=\"n1\"".to_owned(), cores: 0.25, bytes: 1024, ends: None };
+        let ended = Cgroup { ends: Some(Duration::from_secs(4)), ..lasting.clone() };
+        let cgroups = [lasting, ended];
         let text = exposition(&cgroups, Duration::from_secs(4));
         assert_eq!(
             text,

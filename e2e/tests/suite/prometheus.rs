@@ -1,5 +1,7 @@
 //! `plugins/prometheus-usage` with its default queries on a real Prometheus, and what kubectl shows of that.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     eventually::eventually,
@@ -21,14 +23,16 @@ const POD: &str = "web.1";
 
 /// The plugin is the API's owner for this case alone.
 pub(crate) async fn usage_comes_out_of_a_real_prometheus(world: &mut World) -> Result<()> {
-    let prometheus = Prometheus::start(cgroups(), world.control_plane.folder()).await?;
     world.create_namespace(NAMESPACE).await?;
     create_node(world, NODE).await?;
     for name in [POD, "unscraped"] {
         world.kubectl.apply(&pod(name)).await?;
     }
     world.installation.apply(&world.kubectl, &world.installation.resource).await?;
+    // Last, because what it scrapes changes with time.
+    let prometheus = Prometheus::start(cgroups(), world.control_plane.folder()).await?;
     plugin(prometheus.origin())?.apply(&world.admin).await?;
+    pod_comes_and_stays(world).await?;
     eventually("both replicas answer with what is used", PATIENCE, async || values_are_right(world).await).await?;
     eventually("kubectl shows it", PATIENCE, async || kubectl_shows_them(world).await).await?;
     drop(prometheus);
@@ -43,7 +47,7 @@ pub(crate) async fn usage_comes_out_of_a_real_prometheus(world: &mut World) -> R
 
 /// What cAdvisor of one node shows: beside containers and the node there are cgroups that are neither, and pods of others.
 fn cgroups() -> Vec<Cgroup> {
-    let cgroup = |labels: String, cores, mebibytes: u64| Cgroup { labels, cores, bytes: mebibytes << 20 };
+    let cgroup = |labels: String, cores, mebibytes: u64| Cgroup { labels, cores, bytes: mebibytes << 20, ends: None };
     let of_pod = |container: &str, pod: &str, cores, mebibytes| {
         let id = format!("/kubepods/{pod}/{container}");
         let names = format!(r#"namespace="{NAMESPACE}",pod="{pod}",container="{container}""#);
@@ -55,6 +59,8 @@ fn cgroups() -> Vec<Cgroup> {
         cgroup(r#"id="/",node="another""#.to_owned(), 3.0, 4096),
         of_pod("main", POD, 0.25, 64),
         of_pod("proxy", POD, 0.05, 16),
+        // An init container, whose rate outlives it.
+        Cgroup { ends: Some(Duration::from_secs(5)), ..of_pod("init", POD, 1.0, 32) },
         // The pod's own cgroup, the pause container of old runtimes, and a pod that only a pattern would take for ours.
         of_pod("", POD, 0.4, 100),
         of_pod("POD", POD, 0.1, 1),
@@ -81,6 +87,33 @@ fn plugin(origin: &str) -> Result<Plugin> {
         "config": { "url": origin, "window": "5s" },
     });
     Ok(Plugin::new("prometheus-usage", plugins::component("prometheus-usage")?, &configuration))
+}
+
+/// The pod comes with its init container, and does not go with it.
+async fn pod_comes_and_stays(world: &World) -> Result<()> {
+    let pods = format!("{API}/namespaces/{NAMESPACE}/pods");
+    let containers = async || {
+        let list = world.get(&pods).await?.json()?;
+        let names = list["items"][0]["containers"].as_array().with_context(|| format!("there is no pod in {list}"))?;
+        anyhow::Ok(
+            names.iter().map(|container| container["name"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>(),
+        )
+    };
+    eventually("the pod has three containers", PATIENCE, async || {
+        let found = containers().await?;
+        ensure!(found == ["init", "main", "proxy"], "{found:?}");
+        Ok(())
+    })
+    .await?;
+    let mut missed = None;
+    eventually("the pod has two containers", PATIENCE, async || {
+        let found = containers().await.inspect_err(|error| missed = Some(error.to_string()))?;
+        ensure!(found == ["main", "proxy"], "{found:?}");
+        Ok(())
+    })
+    .await?;
+    ensure!(missed.is_none(), "the pod was away for a while: {missed:?}");
+    Ok(())
 }
 
 async fn values_are_right(world: &World) -> Result<()> {
