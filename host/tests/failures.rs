@@ -3,7 +3,12 @@
 //! real registry. Panics, whole-request timeouts and too many requests are in `src/app/pipeline/tests.rs`, with the server around
 //! them.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 #[path = "failures/plugins.rs"]
 mod plugins;
@@ -142,13 +147,15 @@ fn assert_failure(status: &Value, code: u16, reason: &str, message: &str, detail
     assert_eq!(found, (&code.into(), &reason.into(), &message.into(), details));
 }
 
-/// Details as k8s.io/apimachinery `NewInternalError` and `NewTimeoutError` make them; other constructors of theirs make none.
+/// Details as k8s.io/apimachinery `NewInternalError`, `NewTimeoutError` and, for a path that is none, `NewGenericServerResponse` make
+/// them; other constructors of theirs make none.
 fn details_of(reason: &str, message: &str) -> Value {
     match reason {
         "InternalError" => {
             json!({ "causes": [{ "message": message.strip_prefix("Internal error occurred: ").unwrap() }] })
         }
         "Timeout" => json!({}),
+        "NotFound" if message == "the server could not find the requested resource" => json!({}),
         _ => Value::Null,
     }
 }

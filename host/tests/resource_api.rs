@@ -246,6 +246,7 @@ async fn refusals_are_in_the_words_of_metrics_server() {
             400,
             r#""status.phase" is not a known field selector: only "metadata.name", "metadata.namespace""#,
         ),
+        ("/pods?limit=ten", 400, "strconv.ParseInt: parsing \"ten\": invalid syntax"),
         ("/pods?fieldSelector=nonsense", 400, "invalid selector: 'nonsense'; can't understand 'nonsense'"),
     ] {
         assert_eq!(fixture.refusal(path).await, (code, expected.to_owned()), "{path}");

@@ -7,6 +7,8 @@ use std::num::IntErrorKind;
 use super::fields::{FieldSelector, InvalidFieldSelector};
 use crate::model::{InvalidSelector, Quoted, Selector};
 
+const NAMES: [&str; 6] = ["watch", "labelSelector", "metricLabelSelector", "fieldSelector", "timeoutSeconds", "limit"];
+
 /// Selectors stay text until they are needed: authorization goes on without a bad one, the handler then refuses it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parameters {
@@ -42,16 +44,20 @@ pub enum BadParameter {
 
 impl Parameters {
     pub(super) fn parse(query: &str) -> Self {
-        let first = |wanted: &str| {
-            url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value)
-        };
-        let text = |wanted: &str| first(wanted).unwrap_or_default().into_owned();
+        let mut first = NAMES.map(|_| None);
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let place = NAMES.iter().zip(&mut first).find(|(known, _)| **known == name);
+            if let Some((_, place)) = place {
+                place.get_or_insert(value.into_owned());
+            }
+        }
+        let [watch, label_selector, metric_label_selector, field_selector, timeout_seconds, limit] = first;
         Self {
-            watch: first("watch").is_some_and(|value| !matches!(value.to_lowercase().as_str(), "false" | "0")),
-            label_selector: text("labelSelector"),
-            metric_label_selector: text("metricLabelSelector"),
-            field_selector: text("fieldSelector"),
-            integers: ["timeoutSeconds", "limit"].map(|name| first(name).map(Into::into)),
+            watch: watch.is_some_and(|value| !matches!(value.to_lowercase().as_str(), "false" | "0")),
+            label_selector: label_selector.unwrap_or_default(),
+            metric_label_selector: metric_label_selector.unwrap_or_default(),
+            field_selector: field_selector.unwrap_or_default(),
+            integers: [timeout_seconds, limit],
         }
     }
 

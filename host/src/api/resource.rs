@@ -94,6 +94,7 @@ struct Selection {
 
 impl Selection {
     fn of(parameters: &Parameters) -> Result<Self, BadParameter> {
+        parameters.check_integers()?;
         Ok(Self { labels: parameters.labels()?, fields: parameters.fields()?.check()? })
     }
 }

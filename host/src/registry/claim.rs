@@ -4,8 +4,11 @@ use std::{cmp::Reverse, hash::Hash, sync::Arc};
 
 use rpds::HashTrieMapSync;
 
-use super::plugin::Plugin;
-use crate::model::{CustomMetric, GroupResource, Pattern, PluginId};
+use super::{
+    name::{Name, Place},
+    plugin::Plugin,
+};
+use crate::model::{Pattern, PluginId};
 
 /// A plugin's claim on a name (then without a pattern) or on a pattern.
 #[derive(Clone)]
@@ -26,65 +29,6 @@ impl Claim {
     fn covers(&self, name: &str, namespace: Option<&str>) -> bool {
         self.plugin.scope().includes(namespace) && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(name))
     }
-}
-
-/// What an API names its metrics by.
-pub(super) trait Name: Eq + Hash + Clone {
-    /// Keeps patterns apart that can't match the same name.
-    type Space: Eq + Hash + Clone;
-
-    fn space(&self) -> &Self::Space;
-
-    /// What patterns see of the name.
-    fn text(&self) -> &str;
-}
-
-/// An external metric, in lower case.
-impl Name for String {
-    type Space = ();
-
-    fn space(&self) -> &() {
-        &()
-    }
-
-    fn text(&self) -> &str {
-        self
-    }
-}
-
-impl Name for CustomMetric {
-    type Space = GroupResource;
-
-    fn space(&self) -> &GroupResource {
-        &self.resource
-    }
-
-    fn text(&self) -> &str {
-        self.name.as_str()
-    }
-}
-
-/// All of metrics.k8s.io: it is claimed whole or not at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct ResourceMetrics;
-
-impl Name for ResourceMetrics {
-    type Space = ();
-
-    fn space(&self) -> &() {
-        &()
-    }
-
-    fn text(&self) -> &'static str {
-        ""
-    }
-}
-
-/// Where in a table a claim stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place<N: Name> {
-    Exact(N),
-    Pattern(N::Space, Pattern),
 }
 
 /// All claims of one API, those on one name or in one space in order.

@@ -5,6 +5,7 @@
 //! so all replicas agree. The owner answers or fails, and no other plugin is asked in its stead.
 
 mod claim;
+mod name;
 mod overview;
 mod plugin;
 mod snapshot;

@@ -7,7 +7,8 @@ use std::{
 
 use super::{
     Snapshot,
-    claim::{Claim, Name, Place, Table, first_of},
+    claim::{Claim, Table, first_of},
+    name::{Name, Place},
     plugin::{Plugin, Scope},
 };
 use crate::model::{Catalog, CustomMetric, GroupResource, MetricName, Pattern, PluginId};

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Entry, State,
-    claim::{Place, ResourceMetrics},
+    name::{Place, ResourceMetrics},
 };
 use crate::model::{CustomMetric, FetchError, Listed, MetricName, Pattern, PluginId, Provider, Reason};
 

@@ -6,7 +6,8 @@ use rpds::HashTrieMapSync;
 
 use super::{
     Conflict, Entry,
-    claim::{ResourceMetrics, Table},
+    claim::Table,
+    name::ResourceMetrics,
     overview::{self, Overview},
     plugin::Plugin,
 };

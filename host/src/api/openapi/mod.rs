@@ -6,6 +6,8 @@
 //! metrics has the path of each listed metric, without which `kubectl explain METRIC.external.metrics.k8s.io` finds nothing
 //! (k8s.io/kubectl `pkg/explain/v2/templates/plaintext.tmpl` looks the resource up among the paths).
 
+mod described;
+mod dialect;
 mod document;
 mod groups;
 mod paths;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    document::{Dialect, with},
-    groups::Described,
+    described::Described,
+    dialect::{Dialect, with},
 };
 
 /// Query parameters, and the segments of paths that vary.

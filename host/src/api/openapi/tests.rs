@@ -2,7 +2,7 @@ use axum::body::to_bytes;
 use http::{Method, Request, StatusCode, header};
 use serde_json::Value;
 
-use super::*;
+use super::{dialect::Dialect, *};
 use crate::{
     api::group::Group,
     model::{Catalog, MetricName},
@@ -68,7 +68,7 @@ fn operations(document: &Value) -> Vec<(&String, &Value)> {
 fn every_group_version_that_is_served_is_described() {
     let served: Vec<String> =
         Group::ALL.iter().flat_map(|group| group.versions()).map(|version| format!("/apis/{version}")).collect();
-    assert_eq!(groups::served().map(groups::Described::root).collect::<Vec<_>>(), served);
+    assert_eq!(groups::served().map(|row| row.described.root()).collect::<Vec<_>>(), served);
     let openapi = OpenApi::new();
     let index = get(&openapi, &catalog(&[]), "/openapi/v3", &[]).json();
     let mut expected: Vec<String> = served.iter().map(|root| root.trim_start_matches('/').to_owned()).collect();
@@ -87,16 +87,16 @@ fn every_group_version_that_is_served_is_described() {
 /// As `kubectl explain` goes: from the path to the operation's kind, and to the one type that says it is that kind.
 #[test]
 fn kinds_are_found_by_path_and_references_by_name() {
-    let all = groups::DESCRIBED.iter().map(|described| (described, document::Dialect::V3));
-    for (described, dialect) in all.chain(groups::DESCRIBED.iter().map(|it| (it, document::Dialect::V2))) {
-        let types = (described.types)(dialect, described);
+    let in_both = |row| [(row, Dialect::V2), (row, Dialect::V3)];
+    for (groups::Row { described, types, routes }, dialect) in groups::DESCRIBED.iter().flat_map(in_both) {
+        let types = types(dialect, described);
         let names: Vec<String> =
             types.iter().map(|(name, _)| dialect.reference(&described.definition(name))["$ref"].to_string()).collect();
         let known = |reference: &String| names.contains(&format!("{reference:?}"));
         for (name, schema) in &types {
             assert!(references(schema).iter().all(known), "{name}");
         }
-        for route in (described.routes)() {
+        for route in routes() {
             let item = route.item(dialect, described);
             assert!(references(&item).iter().all(known) && !references(&item).is_empty(), "{}", route.path);
             let kind = &item["get"]["x-kubernetes-group-version-kind"];

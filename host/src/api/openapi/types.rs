@@ -5,8 +5,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    document::{Dialect, with},
-    groups::Described,
+    described::Described,
+    dialect::{Dialect, with},
 };
 
 /// The name of a type within its group version, and its Schema Object.
