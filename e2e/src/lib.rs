@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`programs`] says where everything comes from, [`control_plane`] starts etcd, kube-apiserver and
 //! kube-controller-manager with keys of [`certificates`], [`kubelet`] stands in for the nodes that are not there,
-//! [`adapter`] runs replicas behind [`balancer`], [`observer`] looks on, [`peer`] the Go adapter that they are compared with, [`installation`] applies
+//! [`adapter`] runs replicas behind [`balancer`], [`observer`] looks on, [`peer`] the Go adapter that they are compared with,
+//! [`prometheus`] a backend, [`installation`] applies
 //! `deploy/` as a person would, and [`kubectl`], [`consumers`], [`requests`], [`connection`], [`load`], [`plugins`] and
 //! [`eventually`] are what the tests speak through.
 //!
@@ -24,6 +25,7 @@ pub mod observer;
 pub mod peer;
 pub mod plugins;
 pub mod process;
+pub mod prometheus;
 pub mod programs;
 pub mod requests;
 

@@ -22,7 +22,8 @@ pub fn kubernetes_version() -> Result<&'static str> {
     }
 }
 
-/// One program of the control plane: `etcd`, `kube-apiserver`, `kube-controller-manager` or `kubectl`.
+/// One program of the control plane: `etcd`, `kube-apiserver`, `kube-controller-manager` or `kubectl`; or `prometheus`, which
+/// is fetched with them.
 ///
 /// # Errors
 /// Fails when it was not built.

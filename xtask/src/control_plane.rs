@@ -1,5 +1,5 @@
 //! `cargo xtask control-plane`: the Kubernetes programs of the end-to-end suite, built from their own Go modules as
-//! `e2e/control-plane/go.mod` pins them, and etcd from Debian. They go into the user's cache, once per version.
+//! `e2e/control-plane/go.mod` pins them, and etcd and Prometheus from Debian. They go into the user's cache, once per version.
 //!
 //! Never touches a running cluster, and never installs anything system-wide.
 
@@ -18,11 +18,15 @@ The control plane of the end-to-end suite.
 Usage: cargo xtask control-plane COMMAND
 
 Commands:
-  build  build kube-apiserver, kube-controller-manager and kubectl, and fetch etcd, if they are not in the cache yet
-         (5 minutes on two cores the first time, and 2 GiB of Go's build cache)
+  build  build kube-apiserver, kube-controller-manager and kubectl, and fetch etcd and Prometheus, if they are not in the
+         cache yet (5 minutes on two cores the first time, and 2 GiB of Go's build cache)
   up     build, then run one control plane until Ctrl-C, and say how to reach it";
 
 const PROGRAMS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kubectl"];
+
+/// What Debian has: the program, its package, and which versions will do.
+const OF_DEBIAN: [(&str, &str, &str); 2] =
+    [("etcd", "etcd-server", "an etcd 3.4 or 3.5"), ("prometheus", "prometheus", "a Prometheus 2 or 3")];
 
 /// Runs the command named by the first option.
 pub(crate) fn run(options: &[String]) -> Result<()> {
@@ -47,8 +51,10 @@ pub(crate) fn build() -> Result<PathBuf> {
     if !missing.is_empty() {
         build_kubernetes(&version, &folder, &missing)?;
     }
-    if !folder.join("etcd").is_file() {
-        fetch_etcd(&folder)?;
+    for (program, package, versions) in OF_DEBIAN {
+        if !folder.join(program).is_file() {
+            fetch(&folder, program, package, versions)?;
+        }
     }
     Ok(folder)
 }
@@ -73,28 +79,32 @@ fn build_kubernetes(version: &str, folder: &Path, programs: &[&str]) -> Result<(
     Ok(())
 }
 
-/// etcd of this machine, or that of Debian's package, unpacked and not installed.
-fn fetch_etcd(folder: &Path) -> Result<()> {
-    if let Some(etcd) = on_path("etcd") {
-        println!("using {}", etcd.display());
-        fs::copy(etcd, folder.join("etcd"))?;
+/// The program of this machine, or that of Debian's package, unpacked and not installed.
+fn fetch(folder: &Path, program: &str, package: &str, versions: &str) -> Result<()> {
+    if let Some(found) = on_path(program) {
+        println!("using {}", found.display());
+        // Renamed into place as well: an interrupted copy must not look like a program.
+        let copy = tempfile::tempdir_in(folder)?;
+        fs::copy(found, copy.path().join(program))?;
+        fs::rename(copy.path().join(program), folder.join(program))?;
         return Ok(());
     }
-    println!("fetching Debian's etcd-server");
+    println!("fetching Debian's {package}");
     let unpacked = tempfile::tempdir_in(folder)?;
-    let download =
-        || shell::run(Command::new("apt-get").args(["download", "etcd-server"]).current_dir(unpacked.path()));
+    let download = || shell::run(Command::new("apt-get").args(["download", package]).current_dir(unpacked.path()));
     let downloaded = download().or_else(|_| {
         // A machine that never asked for its package lists does not know the package yet.
         shell::run(Command::new("apt-get").args(["update", "--quiet"]))?;
         download()
     });
-    downloaded.context("cannot fetch Debian's package `etcd-server`; put an etcd 3.4 or 3.5 on the PATH instead")?;
-    let packages: Vec<PathBuf> = fs::read_dir(unpacked.path())?.flatten().map(|entry| entry.path()).collect();
-    for package in packages.iter().filter(|path| path.extension().is_some_and(|extension| extension == "deb")) {
+    downloaded
+        .with_context(|| format!("cannot fetch Debian's package `{package}`; put {versions} on the PATH instead"))?;
+    let files: Vec<PathBuf> = fs::read_dir(unpacked.path())?.flatten().map(|entry| entry.path()).collect();
+    for package in files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "deb")) {
         shell::run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(unpacked.path()))?;
     }
-    fs::rename(unpacked.path().join("usr/bin/etcd"), folder.join("etcd")).context("the package has no /usr/bin/etcd")
+    fs::rename(unpacked.path().join("usr/bin").join(program), folder.join(program))
+        .with_context(|| format!("the package has no /usr/bin/{program}"))
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

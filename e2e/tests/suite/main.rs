@@ -26,6 +26,7 @@ mod lifecycle;
 mod openapi;
 mod peer;
 mod preflight;
+mod prometheus;
 mod refusals;
 mod refused_sources;
 mod reload;
@@ -133,8 +134,9 @@ fn installed() -> Vec<Case> {
         case!(resource::top_shows_pods_containers_and_nodes),
         case!(clients::usage_of_pods_and_nodes_is_read),
         case!(resource::an_autoscaler_follows_cpu_utilisation),
-        case!(resource::a_conflict_is_told_and_a_tenant_of_the_claim_refused),
+        case!(resource::a_conflict_and_a_missing_claim_are_told),
         case!(resource::given_back_it_is_nobodys),
+        case!(prometheus::usage_comes_out_of_a_real_prometheus),
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),

@@ -106,8 +106,9 @@ pub(crate) async fn an_autoscaler_follows_cpu_utilisation(world: &mut World) -> 
     ensure_words(&described, &["resource cpu on pods", "10% (20m) / 50%", "ScalingActive", "ValidMetricFound"])
 }
 
-/// One plugin answers; the other one's owner reads why it does not.
-pub(crate) async fn a_conflict_is_told_and_a_tenant_of_the_claim_refused(world: &mut World) -> Result<()> {
+/// Of two plugins that claim the API the one with the higher priority answers; the owner of the other one reads why it does not,
+/// and the owner of a plugin that could answer but claims nothing, what to set.
+pub(crate) async fn a_conflict_and_a_missing_claim_are_told(world: &mut World) -> Result<()> {
     usage("usage-too", "70m", 1)?.apply(&world.admin).await?;
     eventually("the higher priority answers, and the loser is told", PATIENCE, async || {
         let pods = world.kubectl.run(&["top", "pods", "-n", NAMESPACE, "--no-headers"]).await?;
@@ -178,7 +179,7 @@ fn autoscaler() -> String {
 }
 
 /// A node of 4 cores and 8 GiB, which says that it is ready.
-async fn create_node(world: &World, name: &str) -> Result<()> {
+pub(crate) async fn create_node(world: &World, name: &str) -> Result<()> {
     let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name } });
     world.kubectl.apply(&node.to_string()).await?;
     let size = json!({ "cpu": "4", "memory": "8Gi" });

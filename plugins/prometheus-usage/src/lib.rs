@@ -78,25 +78,28 @@ fn both<Key: Ord>(
     Ok([read()?, read()?])
 }
 
+/// By namespace, pod and container.
 type Containers = BTreeMap<(String, String, String), Point>;
 
-/// Each pod's containers and the time of the oldest of their values. None for a pod that lacks a value of one of its containers: what
-/// is left would look like the whole, and an autoscaler would take the pod for idle.
-fn by_pod(cpu: Containers, mut memory: Containers) -> BTreeMap<(String, String), Option<(u64, Vec<Container>)>> {
-    let mut pods: BTreeMap<(String, String), Option<(u64, Vec<Container>)>> = BTreeMap::new();
-    for ((namespace, pod, name), cpu) in cpu {
-        let memory = memory.remove(&(namespace.clone(), pod.clone(), name.clone()));
+/// By namespace and pod.
+type Pods = BTreeMap<(String, String), Option<(u64, Vec<Container>)>>;
+
+/// Each pod's containers and the time of the oldest of their values. Those that run are those with memory: the rate of one that ended,
+/// such as an init container, is there until the window has passed. None for a pod of which a container has no rate yet: what is left
+/// would look like the whole, and an autoscaler would take the pod for idle.
+fn by_pod(mut cpu: Containers, memory: Containers) -> Pods {
+    let mut pods = Pods::new();
+    for (key, memory) in memory {
+        let cpu = cpu.remove(&key);
+        let (namespace, pod, name) = key;
         let entry = pods.entry((namespace, pod)).or_insert_with(|| Some((u64::MAX, Vec::new())));
-        match (entry.as_mut(), memory) {
-            (Some((timestamp, containers)), Some(memory)) => {
+        match (entry.as_mut(), cpu) {
+            (Some((timestamp, containers)), Some(cpu)) => {
                 *timestamp = cpu.timestamp.min(memory.timestamp).min(*timestamp);
                 containers.push(Container { name, usage: usage(cpu, memory) });
             }
             _ => *entry = None,
         }
-    }
-    for (namespace, pod, _) in memory.into_keys() {
-        pods.insert((namespace, pod), None);
     }
     pods
 }

@@ -79,24 +79,32 @@ fn pods_have_each_container_with_both_values() {
 }
 
 #[test]
-fn a_pod_that_lacks_a_value_of_a_container_has_none() {
+fn a_container_without_a_rate_takes_its_pod_out_and_one_that_ended_does_not() {
     let host = host();
-    let [cpu, memory] = pod_queries(r#"namespace=~"shop",pod=~"a|b|c|d""#);
+    let [cpu, memory] = pod_queries(r#"namespace=~"shop",pod=~"a|b|c|d|e""#);
     let of = |names: &[(&str, &str, &str)]| {
         Value::from_iter(names.iter().map(|(pod, name, value)| container(pod, name, value)))
     };
     answer(
         &host,
         &cpu,
-        &of(&[("a", "main", "1"), ("a", "new", "NaN"), ("b", "main", "1"), ("b", "old", "1"), ("c", "main", "1")]),
+        &of(&[
+            ("a", "main", "1"),
+            ("a", "new", "NaN"),
+            ("b", "main", "1"),
+            ("b", "ended", "1"),
+            ("c", "main", "1"),
+            ("e", "ended", "1"),
+        ]),
     );
     answer(
         &host,
         &memory,
         &of(&[("a", "main", "1"), ("a", "new", "1"), ("b", "main", "1"), ("c", "main", "1"), ("d", "main", "1")]),
     );
-    let answers = pods(&host, &["a", "b", "c", "d"]).unwrap();
-    assert_eq!(answers.iter().map(|pod| pod.ref_.name.as_str()).collect::<Vec<_>>(), ["c"]);
+    let answers = pods(&host, &["a", "b", "c", "d", "e"]).unwrap();
+    assert_eq!(answers.iter().map(|pod| pod.ref_.name.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+    assert_eq!(answers[0].containers.iter().map(|container| container.name.as_str()).collect::<Vec<_>>(), ["main"]);
 }
 
 #[test]
