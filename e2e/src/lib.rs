@@ -25,8 +25,8 @@ pub mod observer;
 pub mod peer;
 pub mod plugins;
 pub mod process;
-pub mod prometheus;
 pub mod programs;
+pub mod prometheus;
 pub mod requests;
 
 /// The namespace that `deploy/` installs the adapter in.
