@@ -114,7 +114,7 @@ fn installed() -> Vec<Case> {
         case!(access::a_bearer_token_is_reviewed),
         case!(access::a_client_certificate_of_the_cluster_is_a_user),
         case!(access::remote_headers_without_the_front_proxy_certificate_are_ignored),
-        case!(request_log::a_failed_request_has_a_line_with_its_audit_id),
+        case!(request_log::each_request_has_a_line_with_its_audit_id),
         case!(trust::rights_that_are_taken_away_end_within_seconds),
         case!(trust::the_token_of_a_deleted_service_account_ends_within_seconds),
         case!(trust::authorities_come_and_go_with_the_config_map),

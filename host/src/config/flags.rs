@@ -172,7 +172,7 @@ pub(super) struct LoggingArgs {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(super) logging_format: LogFormat,
     /// Which requests have a line in the log: `off`, `errors` or `all`
-    #[arg(long, value_name = "WHICH", value_enum, default_value_t = RequestLogging::Errors, hide_possible_values = true)]
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = RequestLogging::All, hide_possible_values = true)]
     pub(super) request_log: RequestLogging,
 }
 
