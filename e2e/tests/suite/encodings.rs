@@ -6,6 +6,7 @@ use e2e::{eventually::eventually, requests};
 use crate::world::{EXTERNAL, PATIENCE, World, ensure_words};
 
 const LINES: [&str; 2] = [r#"shown_depth{queue="orders"} 42"#, r#"shown_depth{queue="mail"} 7"#];
+const LAST: [&str; 2] = [r#"zz_depth{queue="orders"} 42"#, r#"zz_depth{queue="mail"} 7"#];
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// The aggregator passes on what it is asked for, and what comes back.
@@ -26,22 +27,26 @@ pub(crate) async fn answers_come_in_each_encoding(world: &mut World) -> Result<(
     Ok(())
 }
 
-/// `kubectl get METRIC` prints the table of the adapter; the Go adapters' metrics it does not even know.
+/// `kubectl get METRIC` prints the table of the adapter; the Go adapters' metrics it does not even know. It looks the metric up by
+/// its kind, which all have in common, and takes the last: so this one is named after all others.
 pub(crate) async fn kubectl_get_prints_an_external_metric(world: &mut World) -> Result<()> {
-    world.apply_static("shown", &LINES, &[]).await?;
-    let arguments = ["get", "shown_depth.v1beta1.external.metrics.k8s.io", "--selector=queue=orders"];
+    world.apply_static("last", &LAST, &[]).await?;
+    let arguments = ["get", "zz_depth.v1beta1.external.metrics.k8s.io", "--selector=queue=orders"];
     // kubectl knows the metric when the aggregator does, which asks once a minute: see `discovery`.
-    let table =
-        eventually("kubectl knows the metric", PATIENCE * 5, async || world.kubectl.run(&arguments).await).await?;
-    let lines: Vec<&str> = table.lines().collect();
-    let [head, row] = lines.as_slice() else { anyhow::bail!("a head and one row are expected of {table}") };
+    let (head, row) = eventually("kubectl prints the metric", PATIENCE * 5, async || {
+        let printed = world.kubectl.attempt(&arguments).await?;
+        let lines: Vec<&str> = printed.stdout.lines().collect();
+        let [head, row] = lines[..] else { anyhow::bail!("a head and one row are expected of {printed:?}") };
+        Ok((head.to_owned(), row.to_owned()))
+    })
+    .await?;
     let head: Vec<&str> = head.split_whitespace().collect();
-    ensure!(head == ["METRIC", "LABELS", "VALUE", "WINDOW", "TIMESTAMP"], "{table}");
-    ensure_words(row, &["shown_depth", "queue=orders", "42", "<none>"])?;
+    ensure!(head == ["METRIC", "LABELS", "VALUE", "WINDOW", "TIMESTAMP"], "{head:?}");
+    ensure_words(&row, &["zz_depth", "queue=orders", "42", "<none>"])?;
     let wide = world.kubectl.run(&[&arguments[..], &["--output=wide", "--no-headers"]].concat()).await?;
     // The columns have other widths without a head, and the time goes on.
     let words = |row: &str| row.split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>();
-    ensure!(words(&wide) == words(row) && wide.lines().count() == 1, "{wide} is not {row}");
+    ensure!(words(&wide) == words(&row) && wide.lines().count() == 1, "{wide} is not {row}");
     // The list is empty, which kubectl says in its own words.
     let nothing = world.kubectl.attempt(&[&arguments[..2], &["--selector=queue=none"]].concat()).await?;
     ensure!(nothing.success && nothing.stderr.contains("No resources found"), "{nothing:?}");
