@@ -23,6 +23,7 @@ use wasm_metrics_adapter::{
         Catalog, CustomAnswer, CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample,
         FetchError, GroupResource, Kind, Kinds, MetricName, ObjectSelection, PluginId, Provider, Reason, UnixMillis,
     },
+    objects::FixedObjects,
 };
 
 /// 2026-01-02T03:04:05.678Z
@@ -142,7 +143,7 @@ struct Fixture {
 
 fn fixture(catalog: Catalog) -> Fixture {
     let fake = Arc::new(Fake { catalog: Mutex::new(Arc::new(catalog)), asked: Mutex::default() });
-    Fixture { api: Api::new(fake.clone(), fake.clone()), fake }
+    Fixture { api: Api::new(fake.clone(), fake.clone(), Arc::new(FixedObjects::default())), fake }
 }
 
 impl Fixture {

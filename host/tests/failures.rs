@@ -68,7 +68,8 @@ impl Kinds for Cluster {
 
 fn server() -> Server {
     let (writer, reader) = registry::new();
-    Server { api: Api::new(Arc::new(reader), Arc::new(Cluster(FixedObjects::default()))), plugins: Mutex::new(writer) }
+    let (kinds, objects) = (Arc::new(Cluster(FixedObjects::default())), Arc::new(FixedObjects::default()));
+    Server { api: Api::new(Arc::new(reader), kinds, objects), plugins: Mutex::new(writer) }
 }
 
 impl Server {

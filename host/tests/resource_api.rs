@@ -115,7 +115,7 @@ struct Fixture {
 
 fn fixture(failure: Option<Reason>) -> Fixture {
     let fake = Arc::new(Fake { failure, ..Fake::default() });
-    Fixture { api: Api::new(fake.clone(), objects()).with_inventory(objects()), fake }
+    Fixture { api: Api::new(fake.clone(), objects(), objects()), fake }
 }
 
 impl Fixture {

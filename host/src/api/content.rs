@@ -9,7 +9,9 @@ use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 /// Bytes of a body that are worth the time to compress it; below, the network is quicker.
-pub(super) const COMPRESSED_FROM: usize = 128 * 1024;
+const COMPRESSED_FROM: usize = 128 * 1024;
+/// The level of Go, which costs the least time and loses little (kubernetes/kubernetes#112296).
+const QUICK: Compression = Compression::fast();
 
 /// Whether the client takes gzip. As in Go, a token with a quality is none.
 pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
@@ -25,7 +27,7 @@ pub(super) fn response(code: StatusCode, content_type: HeaderValue, body: impl I
     headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     let body = body.into();
-    let compressed = if gzip && body.len() > COMPRESSED_FROM { compressed(&body) } else { None };
+    let compressed = if gzip && body.len() > COMPRESSED_FROM { compressed(&body, QUICK) } else { None };
     if compressed.is_some() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
@@ -34,8 +36,8 @@ pub(super) fn response(code: StatusCode, content_type: HeaderValue, body: impl I
     response
 }
 
-/// At the level of Go, which costs the least time and loses little (kubernetes/kubernetes#112296).
-fn compressed(body: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::new(1));
+/// A body in gzip.
+pub(super) fn compressed(body: &[u8], level: Compression) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), level);
     encoder.write_all(body).and_then(|()| encoder.finish()).ok()
 }

@@ -1,4 +1,5 @@
-//! The Kubernetes dialect: URLs to questions, answers and failures to what kube-aggregator, the HPA controller and kubectl read. It asks [`Provider`] and [`Kinds`] and nothing else: no I/O, no Kubernetes client, no plugin by name.
+//! The Kubernetes dialect: URLs to questions, answers and failures to what kube-aggregator, the HPA controller and kubectl read.
+//! It asks [`Provider`], [`Kinds`] and [`Inventory`] and nothing else: no I/O, no Kubernetes client, no plugin by name.
 //!
 //! A request goes `path::parse` (before authorization), then [`Api::respond`]: method, negotiation, query, provider, wire.
 
@@ -47,16 +48,11 @@ pub struct Api {
 }
 
 impl Api {
-    /// An API over what `provider` answers, of objects whose kinds `kinds` knows; metrics.k8s.io has no objects.
-    pub fn new(provider: Arc<dyn Provider>, kinds: Arc<dyn Kinds>) -> Self {
-        let documents = discovery::Documents::default();
-        Self { provider, kinds, inventory: Arc::new(resource::Nothing), documents, openapi: openapi::OpenApi::new() }
-    }
-
-    /// The same API, with the pods and nodes of metrics.k8s.io.
-    #[must_use]
-    pub fn with_inventory(self, inventory: Arc<dyn Inventory>) -> Self {
-        Self { inventory, ..self }
+    /// An API over what `provider` answers, of objects whose kinds `kinds` knows; `inventory` has the pods and nodes of
+    /// metrics.k8s.io.
+    pub fn new(provider: Arc<dyn Provider>, kinds: Arc<dyn Kinds>, inventory: Arc<dyn Inventory>) -> Self {
+        let (documents, openapi) = (discovery::Documents::default(), openapi::OpenApi::new());
+        Self { provider, kinds, inventory, documents, openapi }
     }
 
     /// Answers an authorized request. `target` is what was authorized; `head` tells the form of the answer alone. Paths of

@@ -83,7 +83,7 @@ pub(super) fn choose<T>(head: &Parts, allow: impl Fn(Encoding, &Parameters<'_>) 
         encodings.find_map(|encoding| {
             let streams = encoding != Encoding::YAML && parameters.stream == "watch";
             let allowed = if parameters.stream.is_empty() || streams { allow(encoding, parameters) } else { None };
-            Some((answer(encoding, parameters.pretty), allowed?))
+            allowed.map(|allowed| (answer(encoding, parameters.pretty), allowed))
         })
     })
 }

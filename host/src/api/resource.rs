@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
 use axum::response::Response;
 use http::request::Parts;
 
@@ -19,8 +18,8 @@ use super::{
     wire::{Kind as _, NodeMetrics, PodMetrics},
 };
 use crate::model::{
-    FetchError, GroupResource, Inventory, Measurable, NodeSample, PluginId, PodRef, PodSample, Reason, ResourceAnswer,
-    Selector, UnixMillis,
+    FetchError, GroupResource, Measurable, NodeSample, PluginId, PodRef, PodSample, Reason, ResourceAnswer, Selector,
+    UnixMillis,
 };
 
 /// Answers a GET on metrics.k8s.io.
@@ -70,20 +69,6 @@ pub(super) async fn respond(
         }
     };
     Ok(Outcome { plugin, ..Outcome::default() }.attach(response))
-}
-
-/// The inventory of nothing.
-pub(super) struct Nothing;
-
-#[async_trait]
-impl Inventory for Nothing {
-    async fn running_pods(&self, _: Option<&str>, _: &Selector) -> Result<Vec<Measurable>, FetchError> {
-        Ok(Vec::new())
-    }
-
-    async fn nodes(&self, _: &Selector) -> Result<Vec<Measurable>, FetchError> {
-        Ok(Vec::new())
-    }
 }
 
 /// What a list is asked for.

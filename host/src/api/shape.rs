@@ -51,10 +51,6 @@ impl Shaped {
     }
 
     fn negotiate(head: &Parts, metadata_kind: &str) -> Result<Self, NoShape> {
-        let query = head.uri.query().unwrap_or_default();
-        let mut parameters = url::form_urlencoded::parse(query.as_bytes());
-        let include = parameters.find(|(name, _)| name == "includeObject").map(|(_, value)| value).unwrap_or_default();
-        let known = Include::named(&include);
         let chosen = choose(head, |encoding, parameters| {
             if !matches!(parameters.server_version, "" | "v1") {
                 return None;
@@ -62,18 +58,16 @@ impl Shaped {
             let Some(target) = parameters.target else { return Some(Shape::AsItIs) };
             let version = meta_version(target)?;
             match (target.kind, encoding) {
-                ("Table", Encoding::Text(text)) => {
-                    Some(Shape::Table { text, version, include: known.unwrap_or_default() })
-                }
+                ("Table", Encoding::Text(text)) => Some(Shape::Table { text, version, include: Include::default() }),
                 (kind, _) if kind == metadata_kind => Some(Shape::Metadata(version)),
                 _ => None,
             }
         });
-        let (answer, shape) = chosen.ok_or(NotAcceptable)?;
-        match shape {
-            Shape::Table { .. } if known.is_none() => Err(NoShape::IncludeObject(include.into_owned())),
-            shape => Ok(Self { answer, shape }),
+        let (answer, mut shape) = chosen.ok_or(NotAcceptable)?;
+        if let Shape::Table { include, .. } = &mut shape {
+            *include = included(head)?;
         }
+        Ok(Self { answer, shape })
     }
 
     /// The list, in its shape.
@@ -117,6 +111,13 @@ impl Shaped {
             Err(error) => unwritable(&error),
         }
     }
+}
+
+fn included(head: &Parts) -> Result<Include, NoShape> {
+    let query = head.uri.query().unwrap_or_default();
+    let mut parameters = url::form_urlencoded::parse(query.as_bytes());
+    let include = parameters.find(|(name, _)| name == "includeObject").map(|(_, value)| value).unwrap_or_default();
+    Include::named(&include).ok_or_else(|| NoShape::IncludeObject(include.into_owned()))
 }
 
 fn meta_version(target: Target<'_>) -> Option<MetaVersion> {

@@ -60,8 +60,7 @@ impl Status {
         match error {
             // `NewGenericServerResponse`, with its empty details.
             PathError::NotFound => {
-                let status = Self::new(StatusCode::NOT_FOUND, "NotFound", error.to_string());
-                Self { details: Some(Box::default()), ..status }
+                Self::new(StatusCode::NOT_FOUND, "NotFound", error.to_string()).with(Details::default())
             }
             PathError::Segment(_) | PathError::Reserved(_) => {
                 Self::new(StatusCode::NOT_FOUND, "NotFound", error.to_string())
@@ -160,22 +159,17 @@ impl Status {
 
     /// `NewTimeoutError`, with its empty details.
     fn timed_out(cause: &str) -> Self {
-        let mut status = Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {cause}"));
-        status.details = Some(Box::default());
-        status
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {cause}")).with(Details::default())
     }
 
     /// `NewNotFound`: there is no such object.
     pub(super) fn named_not_found(resource: &GroupResource, name: &str) -> Self {
-        let message = format!("{resource} {name:?} not found");
-        let mut status = Self::new(StatusCode::NOT_FOUND, "NotFound", message);
-        status.details = Some(Box::new(Details {
+        Self::new(StatusCode::NOT_FOUND, "NotFound", format!("{resource} {name:?} not found")).with(Details {
             name: name.to_owned(),
             group: resource.group.clone(),
             kind: resource.name.clone(),
             ..Details::default()
-        }));
-        status
+        })
     }
 
     fn bad_request(message: String) -> Self {
@@ -184,31 +178,23 @@ impl Status {
 
     /// The answer to a method that no route has, in the words of `NewGenericServerResponse`.
     pub(super) fn method_not_allowed() -> Self {
-        let mut status = Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource".to_owned(),
-        );
-        status.details = Some(Box::default());
-        status
+        let message = "the server does not allow this method on the requested resource".to_owned();
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).with(Details::default())
     }
 
     /// `NewMethodNotSupported`; `resource` is `*` in a group whose resources are not known one by one.
     pub(super) fn watch_not_supported(group: Group, resource: &str) -> Self {
-        let mut status = Self::method_not_allowed();
-        let details = Details { group: group.name().to_owned(), kind: resource.to_owned(), ..Details::default() };
-        status.message = format!("watch is not supported on resources of kind \"{resource}.{}\"", group.name());
-        status.details = Some(Box::new(details));
-        status
+        let group = group.name();
+        let message = format!("watch is not supported on resources of kind \"{resource}.{group}\"");
+        let details = Details { group: group.to_owned(), kind: resource.to_owned(), ..Details::default() };
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).with(details)
     }
 
     /// `NewInternalError`.
     fn internal(cause: &str) -> Self {
         let cause = bounded(one_line(cause));
-        let mut status =
-            Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {cause}"));
-        status.details = Some(Box::new(Details { causes: vec![Cause { message: cause }], ..Details::default() }));
-        status
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {cause}"))
+            .with(Details { causes: vec![Cause { message: cause }], ..Details::default() })
     }
 
     /// `ForbiddenStatusError`.
@@ -221,14 +207,16 @@ impl Status {
             ),
         };
         let message = if reason.is_empty() { message } else { format!("{message}: {}", one_line(reason)) };
-        let mut status = Self::new(StatusCode::FORBIDDEN, "Forbidden", message);
-        status.details = Some(Box::new(details));
-        status
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message).with(details)
     }
 
     fn new(code: StatusCode, reason: &'static str, message: String) -> Self {
         let outcome = Outcome { reason: Some(reason), ..Outcome::default() };
         Self { code, reason, message: bounded(message), details: None, outcome: Box::new(outcome) }
+    }
+
+    fn with(self, details: Details) -> Self {
+        Self { details: Some(Box::new(details)), ..self }
     }
 
     /// The HTTP code.

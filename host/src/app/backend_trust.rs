@@ -3,17 +3,14 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::Context as _;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::certificate::LOOK_EVERY;
 use crate::egress::{Shared, TrustRoots};
-
-/// How often the file is looked at: kubelet swaps the files of a volume about once a minute.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The file, as it was last seen.
 pub(super) struct BackendTrust {

@@ -11,8 +11,8 @@ use crate::{
     serve::{ServingCertificate, TlsPolicy},
 };
 
-/// How often files are looked at: kubelet swaps a Secret's files about once a minute.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often files are looked at: kubelet swaps those of a volume about once a minute.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) async fn start(
     config: &Config,

@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use axum::{
-    body::Body,
-    http::{HeaderValue, Method, StatusCode, header},
-    response::Response,
+    http::{Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
 };
 use serde_json::json;
 
@@ -87,8 +86,5 @@ fn version() -> Response {
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
+    (status, [(header::CONTENT_TYPE, content_type)], body).into_response()
 }

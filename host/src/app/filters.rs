@@ -22,17 +22,21 @@ pub(super) async fn survive<T>(answering: impl Future<Output = T>) -> Option<T> 
 /// `wrap.go`: the panic's own message and place are in the log.
 pub(super) fn panicked() -> Response {
     let text = "This request caused apiserver to panic. Look in the logs for details.\n";
-    plain(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", text)
+    refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", text)
 }
 
 /// `maxinflight.go`.
 pub(super) fn too_many() -> Response {
-    plain(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "Too many requests, please try again later.\n")
+    refusal(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "Too many requests, please try again later.\n")
 }
 
 /// As `http.Error` of Go writes it.
-fn plain(code: StatusCode, reason: &'static str, text: &'static str) -> Response {
-    let mut response = (code, [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response();
+pub(super) fn plain(code: StatusCode, text: String) -> Response {
+    (code, [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response()
+}
+
+fn refusal(code: StatusCode, reason: &'static str, text: &str) -> Response {
+    let mut response = plain(code, text.to_owned());
     response.extensions_mut().insert(Outcome { reason: Some(reason), ..Outcome::default() });
     response
 }

@@ -1,9 +1,10 @@
 //! `/healthz`, `/livez`, `/readyz` and the checks below them, as k8s.io/apiserver `pkg/server/healthz` answers: `ok`, each check by
 //! name where `verbose` asks for it or something failed, and without those that `exclude` names.
 
-use axum::{body::Body, response::Response};
-use http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use http::StatusCode;
 
+use super::filters::plain;
 use crate::telemetry::Readiness;
 
 /// Whether the process answers. A restart mends neither plugins nor backends, so nothing else counts for being alive.
@@ -29,8 +30,8 @@ pub(super) fn answer(path: &str, query: &str, readiness: &Readiness) -> Option<R
     let (parent, name) = path.rsplit_once('/').filter(|(parent, _)| PATHS.contains(parent))?;
     let (_, holds) = checks(parent, readiness).into_iter().find(|(known, _)| *known == name)?;
     Some(match holds {
-        true => text(StatusCode::OK, "ok".to_owned()),
-        false => text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: not yet\n".to_owned()),
+        true => plain(StatusCode::OK, "ok".to_owned()),
+        false => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: not yet\n".to_owned()),
     })
 }
 
@@ -56,19 +57,10 @@ fn all(name: &str, checks: &[(&str, bool)], query: &str) -> Response {
         lines.push_str(&format!("warn: some health checks cannot be excluded: no matches for {}\n", names.join(",")));
     }
     match (healthy, parameters.iter().any(|(parameter, _)| parameter == "verbose")) {
-        (true, false) => text(StatusCode::OK, "ok".to_owned()),
-        (true, true) => text(StatusCode::OK, format!("{lines}{name} check passed\n")),
-        (false, _) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{lines}{name} check failed\n")),
+        (true, false) => plain(StatusCode::OK, "ok".to_owned()),
+        (true, true) => plain(StatusCode::OK, format!("{lines}{name} check passed\n")),
+        (false, _) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{lines}{name} check failed\n")),
     }
-}
-
-fn text(status: StatusCode, text: String) -> Response {
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result
     let requests = requests::Requests { metrics: metrics.clone(), log };
     let expiry = expiry::Expiry { serving: certificate.clone(), trust: rooms.auth.trust.clone() };
     let endpoints = endpoints::Endpoints { readiness: readiness.clone(), metrics, board, expiry };
-    let api = Api::new(Arc::new(reader), rooms.kinds).with_inventory(rooms.inventory);
+    let api = Api::new(Arc::new(reader), rooms.kinds, rooms.inventory);
     let pipeline = pipeline::Pipeline::new(&config, rooms.auth, api, endpoints, requests);
     let server = serve::Server {
         listener,

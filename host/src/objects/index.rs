@@ -58,8 +58,7 @@ impl Index {
     /// What `make` makes of each object of a namespace that `selector` selects, sorted by name.
     pub(super) fn select<T>(&self, namespace: &str, selector: &Selector, make: impl Fn(&Object) -> T) -> Vec<T> {
         let live = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let objects = live.get(namespace).into_iter().flat_map(BTreeMap::values);
-        objects.filter(|object| selector.matches(|key| label(&object.labels, key))).map(make).collect()
+        selected(live.get(namespace).into_iter(), selector).map(make).collect()
     }
 
     /// The same of every namespace, sorted by namespace and name.
@@ -67,8 +66,7 @@ impl Index {
         let live = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut namespaces: Vec<_> = live.iter().collect();
         namespaces.sort_by_key(|(name, _)| *name);
-        let objects = namespaces.into_iter().flat_map(|(_, objects)| objects.values());
-        objects.filter(|object| selector.matches(|key| label(&object.labels, key))).map(make).collect()
+        selected(namespaces.into_iter().map(|(_, objects)| objects), selector).map(make).collect()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Namespaces> {
@@ -78,6 +76,14 @@ impl Index {
 
 fn put(namespaces: &mut Namespaces, object: Object) {
     namespaces.entry(object.namespace.clone()).or_default().insert(object.name.clone(), object);
+}
+
+fn selected<'live>(
+    namespaces: impl Iterator<Item = &'live BTreeMap<String, Object>>,
+    selector: &Selector,
+) -> impl Iterator<Item = &'live Object> {
+    let objects = namespaces.flat_map(BTreeMap::values);
+    objects.filter(|object| selector.matches(|key| label(&object.labels, key)))
 }
 
 /// The value of a key in sorted labels.

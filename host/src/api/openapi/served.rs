@@ -1,15 +1,19 @@
 //! A document as bytes, and how it is sent: conditional, compressed, and by hash. As k8s.io/kube-openapi `pkg/handler` and
 //! `pkg/handler3` do, without their `Last-Modified`, in which replicas would differ.
 
-use std::{io::Write as _, sync::OnceLock, time::Duration};
+use std::{sync::OnceLock, time::Duration};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use serde_json::Value;
 
-use crate::api::{content, etag::Etag};
+use crate::api::{
+    accept, content,
+    encoding::{Encoding, Text},
+    etag::Etag,
+};
 
 /// Bytes below which compression gains nothing: one TCP segment, as in the gziphandler of k8s.io/kube-openapi.
 const COMPRESSED_FROM: usize = 1400;
@@ -78,7 +82,7 @@ impl Served {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = if self.plain.len() >= COMPRESSED_FROM && content::takes_gzip(&head.headers) {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            self.compressed.get_or_init(|| compress(&self.plain))
+            self.compressed.get_or_init(|| compressed(&self.plain))
         } else {
             &self.plain
         };
@@ -94,22 +98,15 @@ fn set(response: &mut Response, name: header::HeaderName, value: &str) {
     }
 }
 
-/// No `Accept` is `*/*`. Qualities don't matter where there is one form.
+/// Qualities don't matter where there is one form.
 fn accepts_json(headers: &HeaderMap) -> bool {
-    let values: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let text = values.join(",");
-    let mut ranges = text.split(',').map(|range| range.split(';').next().unwrap_or_default().trim());
-    text.trim().is_empty()
-        || ranges.any(|range| {
-            ["application/json", "application/*", "*/*", "*"].iter().any(|known| range.eq_ignore_ascii_case(known))
-        })
+    let text = accept::text(headers);
+    text.is_empty() || accept::ranges(&text).iter().any(|range| range.holds(Encoding::Text(Text::Json)))
 }
 
-fn compress(plain: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    // Writing to memory can't fail.
-    let _ = encoder.write_all(plain);
-    encoder.finish().unwrap_or_default().into()
+/// Made once, so at a level that takes its time. Writing to memory can't fail.
+fn compressed(plain: &[u8]) -> Bytes {
+    content::compressed(plain, Compression::default()).unwrap_or_default().into()
 }
 
 /// RFC 9110, 5.6.7.

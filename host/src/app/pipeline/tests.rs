@@ -91,7 +91,7 @@ fn fixture() -> Fixture {
     let auth = Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only(), trust: None };
     let kinds = Arc::new(FixedObjects::default());
     let requests = Requests { metrics: metrics.clone(), log };
-    let pipeline = Pipeline::new(&config, auth, Api::new(fake.clone(), kinds), endpoints, requests);
+    let pipeline = Pipeline::new(&config, auth, Api::new(fake.clone(), kinds.clone(), kinds), endpoints, requests);
     Fixture { router: pipeline.into_router(), fake, metrics, lines }
 }
 
