@@ -42,9 +42,11 @@ pub(crate) fn run(options: &[String]) -> Result<()> {
     );
     sum.add("the plugins, natively", tests(&mut guests::tests()));
     println!("\n== the WIT package");
-    sum.add("the WIT package", wit::run(&[]).map(|()| Counts { passed: 1, failed: 0 }));
+    sum.add("the WIT package", wit::run(&[]).map(|()| Counts { passed: 1, ..Counts::default() }));
     println!("\nall tests but the end-to-end suite, in {} s:", began.elapsed().as_secs());
     println!("{} passed, {} failed", sum.passed, sum.failed);
+    // Last, for whoever sees nothing but the end of a long log.
+    sum.failures.iter().for_each(|failure| println!("FAILED {failure}"));
     ensure!(sum.failed == 0, "{} tests failed", sum.failed);
     ensure!(sum.passed > 0, "no test ran");
     Ok(())
@@ -77,10 +79,12 @@ fn integration_tests(root: &Path) -> Result<Vec<String>> {
 }
 
 /// Tests that passed and failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Counts {
     passed: usize,
     failed: usize,
+    /// Which failed, as far as they have names.
+    failures: Vec<String>,
 }
 
 impl Counts {
@@ -90,22 +94,34 @@ impl Counts {
             Ok(counts) => {
                 self.passed += counts.passed;
                 self.failed += counts.failed;
+                self.failures.extend(counts.failures);
             }
             Err(error) => {
                 println!("{run}: {error:#}");
                 self.failed += 1;
+                self.failures.push(format!("{run}: {error:#}"));
             }
         }
     }
 
-    /// Of a line in which a Rust test program sums itself up; none for any other line.
-    fn of(line: &str) -> Option<Self> {
+    /// Reads one line of a Rust test program: the one in which it sums itself up, or one that names a failed test.
+    fn read(&mut self, line: &str) {
+        if let Some((passed, failed)) = Self::sums(line) {
+            self.passed += passed;
+            self.failed += failed;
+        }
+        let failed = line.strip_prefix("test ").and_then(|test| test.strip_suffix(" ... FAILED"));
+        self.failures.extend(failed.map(str::to_owned));
+    }
+
+    /// What passed and failed by a line with the sums of a program; none for any other line.
+    fn sums(line: &str) -> Option<(usize, usize)> {
         let sums = line.strip_prefix("test result: ")?;
         let of = |word: &str| {
             let part = sums.split([';', '.']).find_map(|part| part.trim().strip_suffix(word))?;
             part.trim().parse().ok()
         };
-        Some(Self { passed: of("passed")?, failed: of("failed")? })
+        Some((of("passed")?, of("failed")?))
     }
 }
 
@@ -118,9 +134,7 @@ fn tests(command: &mut Command) -> Result<Counts> {
     for line in BufReader::new(output).lines() {
         let line = line?;
         println!("{line}");
-        let of_program = Counts::of(&line).unwrap_or_default();
-        counts.passed += of_program.passed;
-        counts.failed += of_program.failed;
+        counts.read(&line);
     }
     let status = child.wait()?;
     if !status.success() && counts.failed == 0 {
@@ -137,11 +151,11 @@ mod tests {
     #[test]
     fn the_sums_of_test_programs_are_read() {
         let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.02s";
-        assert_eq!(Counts::of(line), Some(Counts { passed: 12, failed: 3 }));
+        assert_eq!(Counts::sums(line), Some((12, 3)));
         let line = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out";
-        assert_eq!(Counts::of(line), Some(Counts { passed: 1, failed: 0 }));
+        assert_eq!(Counts::sums(line), Some((1, 0)));
         for other in ["", "test a ... ok", "running 3 tests", "a test result: ok. 1 passed; 0 failed"] {
-            assert_eq!(Counts::of(other), None, "{other:?}");
+            assert_eq!(Counts::sums(other), None, "{other:?}");
         }
     }
 
@@ -149,12 +163,14 @@ mod tests {
     fn a_failed_program_is_a_failure_whatever_it_says() {
         let shell = |script: &str| super::tests(Command::new("sh").args(["-c", script]));
         let words = "echo 'test result: ok. 2 passed; 0 failed; 0 ignored'";
-        assert_eq!(shell(words).unwrap(), Counts { passed: 2, failed: 0 });
+        assert_eq!(shell(words).unwrap(), Counts { passed: 2, ..Counts::default() });
         let mut sum = Counts::default();
         sum.add("a", shell(&format!("{words}; {words}")));
         sum.add("b", shell(&format!("{words}; exit 101")));
-        sum.add("c", shell("echo 'test result: FAILED. 5 passed; 1 failed; 0 ignored'; exit 101"));
-        assert_eq!(sum, Counts { passed: 9, failed: 2 });
+        sum.add("c", shell("echo 'test d ... FAILED\ntest result: FAILED. 5 passed; 1 failed; 0 ignored'; exit 101"));
+        assert_eq!((sum.passed, sum.failed), (9, 2));
+        assert!(sum.failures[0].starts_with("b: cargo failed with"), "{sum:?}");
+        assert_eq!(sum.failures[1..], ["d"], "{sum:?}");
     }
 
     #[test]

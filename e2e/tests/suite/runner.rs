@@ -14,6 +14,9 @@ use crate::world::World;
 /// No case may take longer: a hang is a failure with a name.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// So many characters of an error are repeated at the end.
+const SHORT: usize = 400;
+
 /// One sentence that must be true.
 pub(crate) struct Case {
     /// `module::function`.
@@ -86,27 +89,28 @@ async fn run_all(options: &Options, mut cases: Vec<Case>) -> Result<bool> {
     let began = Instant::now();
     let mut world = World::start().await.context("the control plane did not start")?;
     println!("the control plane is up after {:.1} s; running {} cases", began.elapsed().as_secs_f32(), cases.len());
-    let (mut passed, mut failed) = (0, 0);
+    let (mut passed, mut failures) = (0, Vec::new());
     for (number, case) in cases.iter().enumerate() {
-        let outcome = run_one(case, &mut world).await;
-        if outcome {
-            passed += 1;
-        } else {
-            failed += 1;
-        }
-        if case.step && !outcome {
-            let left = cases.len() - number - 1;
-            println!("{left} cases need {} and were not run", case.name);
-            failed += left;
-            break;
+        match run_one(case, &mut world).await {
+            Ok(()) => passed += 1,
+            Err(error) => {
+                failures.push(format!("{}: {}", case.name, shortened(&error)));
+                if case.step {
+                    let left = cases.iter().skip(number + 1);
+                    failures.extend(left.map(|later| format!("{}: not run, it needs {}", later.name, case.name)));
+                    break;
+                }
+            }
         }
     }
-    finish(options, &mut world, failed);
-    println!("\n{passed} passed, {failed} failed");
-    Ok(failed == 0)
+    finish(options, &mut world, &failures);
+    println!("\n{passed} passed, {} failed", failures.len());
+    // Last, for whoever sees nothing but the end of a long log.
+    failures.iter().for_each(|failure| println!("FAILED {failure}"));
+    Ok(failures.is_empty())
 }
 
-async fn run_one(case: &Case, world: &mut World) -> bool {
+async fn run_one(case: &Case, world: &mut World) -> Result<()> {
     let began = Instant::now();
     let outcome = tokio::time::timeout(LIMIT, (case.run)(world)).await;
     let outcome = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("it took longer than {LIMIT:?}")));
@@ -115,11 +119,11 @@ async fn run_one(case: &Case, world: &mut World) -> bool {
         Ok(()) => println!("case {} ... ok ({took:.1} s)", case.name),
         Err(error) => println!("case {} ... FAILED ({took:.1} s)\n    {}", case.name, indented(error)),
     }
-    outcome.is_ok()
+    outcome
 }
 
-fn finish(options: &Options, world: &mut World, failed: usize) {
-    if failed > 0 {
+fn finish(options: &Options, world: &mut World, failures: &[String]) {
+    if !failures.is_empty() {
         println!("\nthe ends of the logs:\n{}", world.control_plane.logs());
     }
     if options.keep {
@@ -128,6 +132,15 @@ fn finish(options: &Options, world: &mut World, failed: usize) {
     if !world.figures.is_empty() {
         println!("\nmeasured:");
         world.figures.iter().for_each(|figure| println!("  {figure}"));
+    }
+}
+
+/// An error as part of a list: on one line, and no longer than a reader of a list wants.
+fn shortened(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(SHORT) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
     }
 }
 
