@@ -61,10 +61,16 @@ pub(crate) async fn the_aggregator_merges_the_documents(world: &mut World) -> Re
         }
     }
     let log = std::fs::read_to_string(world.control_plane.folder().join("kube-apiserver.log"))?;
-    let complaint = log.lines().find(|line| {
-        let line = line.to_lowercase();
-        line.starts_with(['e', 'w']) && line.contains("openapi") && line.contains(".metrics.k8s.io")
-    });
+    let complaint = log.lines().find(|line| is_complaint(&line.to_lowercase()));
     ensure!(complaint.is_none(), "kube-apiserver complained: {}", complaint.unwrap_or_default());
     Ok(())
+}
+
+/// A line about a document of ours. Whether the documents can be had at all is another matter: other cases restart replicas, and
+/// the aggregator may ask at just that moment.
+fn is_complaint(line: &str) -> bool {
+    const ABSENT: [&str; 6] =
+        ["responsecode: 503", "connection refused", "connection reset", "eof", "deadline exceeded", "context canceled"];
+    let is_ours = line.contains("openapi") && line.contains(".metrics.k8s.io");
+    line.starts_with(['e', 'w']) && is_ours && !ABSENT.iter().any(|absent| line.contains(absent))
 }
