@@ -8,7 +8,7 @@ use crate::world::{PATIENCE, World, ensure_words};
 const METRIC: &str = "explained_depth.external.metrics.k8s.io";
 const LINE: &str = r#"explained_depth{queue="orders"} 1"#;
 
-/// `kubectl explain` of a listed external metric, of its fields, and by either version of OpenAPI.
+/// `kubectl explain` of a listed external metric, and of its fields.
 pub(crate) async fn kubectl_explains_a_metric(world: &mut World) -> Result<()> {
     world.apply_static("explained", &[LINE], &[]).await?;
     // The aggregator asks for the lists of the adapter once a minute: of its resources, and of its documents.
@@ -27,9 +27,7 @@ pub(crate) async fn kubectl_explains_a_metric(world: &mut World) -> Result<()> {
     let field = world.kubectl.run(&["explain", &format!("{METRIC}.items.metricLabels")]).await?;
     ensure_words(&field, &["FIELD: metricLabels <map[string]string>", "what tells this series of the metric"])?;
     let whole = world.kubectl.run(&["explain", METRIC, "--recursive"]).await?;
-    ensure_words(&whole, &["timestamp\t<string> -required-", "value\t<string> -required-", "window\t<integer>"])?;
-    let old = world.kubectl.run(&["explain", METRIC, "--output=plaintext-openapiv2"]).await?;
-    ensure_words(&old, &["KIND:     ExternalMetricValueList", "items\t<[]Object> -required-"])
+    ensure_words(&whole, &["timestamp\t<string> -required-", "value\t<string> -required-", "window\t<integer>"])
 }
 
 /// kube-apiserver has taken over the documents of all groups, and had nothing to complain about.
