@@ -161,7 +161,7 @@ impl Worker {
             }
         };
         let code = self.shared.runtime.compiler().compile(bundle.code.clone()).await?;
-        let plugin = Arc::new(self.shared.runtime.load(&code, settings::settings(&bundle, &self.shared.egress)?)?);
+        let plugin = Arc::new(self.shared.runtime.load(&code, settings::settings(&bundle, &self.shared)?)?);
         resource::check_exports(&configuration, plugin.exports())?;
         match plugin.validate().await {
             Validation::Good => {}
