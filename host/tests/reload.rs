@@ -7,6 +7,14 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+#[expect(dead_code, reason = "a whole backend, of which other tests use more")]
+#[path = "egress/backend.rs"]
+mod backend;
+#[path = "reload/credentials.rs"]
+mod credentials;
+#[expect(dead_code, reason = "other tests use more of them")]
+#[path = "credentials/identities.rs"]
+mod identities;
 #[path = "reload/stage.rs"]
 mod stage;
 mod support;

@@ -16,6 +16,7 @@ mod backends;
 mod clients;
 mod conformance;
 mod controller;
+mod credentials;
 mod deploy;
 mod discovery;
 mod encodings;
@@ -140,6 +141,7 @@ fn installed() -> Vec<Case> {
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
+        case!(credentials::a_backend_that_checks_certificate_and_token_is_read),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
         case!(encodings::kubectl_get_prints_an_external_metric),

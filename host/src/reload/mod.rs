@@ -7,6 +7,7 @@ mod conflicts;
 mod inbox;
 mod outcome;
 mod resource;
+mod settings;
 mod version;
 mod worker;
 

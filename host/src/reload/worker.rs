@@ -10,16 +10,15 @@ use super::{
     conflicts::Conflicts,
     inbox::{Inbox, Newest},
     outcome::{LoadFailure, Outcome, Told},
-    resource,
+    resource, settings,
     version::Version,
 };
 use crate::{
-    bundle::{self, Assembled, Bundle},
-    egress,
+    bundle::{self, Assembled},
     manifest::PluginConfiguration,
     model::{Claims, Generation, Listed, PluginId},
     registry::{Entry, State},
-    runtime::{Limits, Plugin, PluginSettings, Validation},
+    runtime::{Plugin, Validation},
     source::{RawPlugin, Report},
     telemetry::{LoadLabels, PluginLabels},
 };
@@ -162,7 +161,7 @@ impl Worker {
             }
         };
         let code = self.shared.runtime.compiler().compile(bundle.code.clone()).await?;
-        let plugin = Arc::new(self.shared.runtime.load(&code, self.settings(&bundle)?)?);
+        let plugin = Arc::new(self.shared.runtime.load(&code, settings::settings(&bundle, &self.shared)?)?);
         resource::check_exports(&configuration, plugin.exports())?;
         match plugin.validate().await {
             Validation::Good => {}
@@ -171,40 +170,6 @@ impl Worker {
         }
         self.serve(plugin, &bundle.configuration).await;
         Ok(Outcome::Loaded)
-    }
-
-    fn settings(&self, bundle: &Bundle) -> Result<PluginSettings, LoadFailure> {
-        let configuration = &bundle.configuration;
-        let origins = configuration.egress.iter().map(|origin| egress::Origin::parse(origin));
-        let origins = origins.collect::<Result<egress::Origins, _>>()?;
-        let mut credentials = Vec::new();
-        for credential in &bundle.credentials {
-            let origin = egress::Origin::parse(&credential.origin)?;
-            if !origins.contains(&origin) {
-                return Err(LoadFailure::UselessCredential(origin));
-            }
-            let header = credential.header_name.as_str();
-            credentials.push(egress::Credential::header(origin, header, credential.value.reveal())?);
-        }
-        let limits = &configuration.limits;
-        let egress = egress::EgressConfig {
-            origins,
-            credentials,
-            response_bytes: limits.response_bytes,
-            exchanges: limits.concurrency as usize,
-        };
-        Ok(PluginSettings {
-            id: self.id.clone(),
-            config: configuration.config.clone().into_iter().collect(),
-            http: egress::Client::new(self.id.clone(), egress, self.shared.egress.clone()),
-            limits: Limits {
-                memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
-                timeout: limits.timeout,
-                cpu: limits.cpu,
-                concurrency: limits.concurrency as usize,
-                list_items: limits.list_items as usize,
-            },
-        })
     }
 
     /// Swaps `plugin` in, with its list; a list that fails leaves the last one.

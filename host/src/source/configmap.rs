@@ -1,17 +1,25 @@
 //! Plugins from a cluster: the labelled ConfigMaps of one namespace, and what they name. Watches in this order of care:
-//! plugins whole, parts and Secrets by their metadata alone, so that neither megabytes of parts nor any Secret's value
-//! is ever kept here. Never writes, and never ends by itself: a lost watch is taken up again, with back-off.
+//! plugins whole, parts, Secrets and other ConfigMaps by their metadata alone, so that neither megabytes of parts nor any
+//! Secret's value is ever kept here. Never writes, and never ends by itself: a lost watch is taken up again, with back-off.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::{
-    api::core::v1::{ConfigMap, Secret as KubernetesSecret},
+    api::{
+        authentication::v1::{TokenRequest, TokenRequestSpec, TokenReview, TokenReviewSpec},
+        core::v1::{ConfigMap, Secret as KubernetesSecret, ServiceAccount as KubernetesServiceAccount},
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Client, Resource,
+    api::PostParams,
     core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta},
     runtime::{WatchStreamExt, watcher},
 };
@@ -21,7 +29,8 @@ use tokio::sync::mpsc::Sender;
 use crate::model::PluginId;
 
 use super::{
-    CREDENTIAL_LABEL, Dependencies, Dependency, Event, PART_LABEL, PLUGIN_LABEL, Part, ReadError, Secret, object,
+    CREDENTIAL_LABEL, Dependencies, Dependency, Event, IssuedToken, PART_LABEL, PLUGIN_LABEL, Part, ReadError, Secret,
+    ServiceAccount, object,
 };
 
 /// ConfigMaps in one page of a list. A page is held decoded, and each ConfigMap can have 1 MiB (twice that while it is
@@ -50,12 +59,16 @@ impl ConfigMapSource {
         let plugins = watcher(plugins, page).default_backoff().boxed();
         let parts = watched_metadata::<ConfigMap>(&client, &namespace, PART_LABEL);
         let secrets = watched_metadata::<KubernetesSecret>(&client, &namespace, &format!("{CREDENTIAL_LABEL}=true"));
+        // Bundles of certificate authorities: whatever made them knows nothing of a label for the adapter.
+        let others = watched_metadata::<ConfigMap>(&client, &namespace, &format!("!{PLUGIN_LABEL},!{PART_LABEL}"));
         let part = |name| Dependency::Part { namespace: namespace.clone(), name };
         let secret = |name| Dependency::Secret { namespace: namespace.clone(), name };
+        let other = |name| Dependency::ConfigMap { namespace: namespace.clone(), name };
         tokio::select! {
             () = follow_plugins(plugins, &namespace, &events) => {}
             () = follow_dependencies(parts, part, &events) => {}
             () = follow_dependencies(secrets, secret, &events) => {}
+            () = follow_dependencies(others, other, &events) => {}
             () = events.closed() => {}
         }
     }
@@ -207,17 +220,19 @@ impl ClusterDependencies {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
     {
         let what = format!("{} {namespace}/{name}", K::kind(&()));
-        match Api::<K>::namespaced(self.client.clone(), namespace).get(name).await {
-            Ok(object) => Ok(object),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Err(ReadError::NotFound(what)),
-            Err(kube::Error::Api(status)) if status.is_forbidden() => {
-                let resource = K::plural(&());
-                Err(ReadError::Unavailable(format!(
-                    "{what} may not be read by the adapter; grant its ServiceAccount the verb get on {resource} in namespace {namespace}"
-                )))
-            }
-            Err(error) => Err(ReadError::Unavailable(format!("{what} could not be read: {error}"))),
-        }
+        let got = Api::<K>::namespaced(self.client.clone(), namespace).get(name).await;
+        got.map_err(|error| failed(error, what, "get", &K::plural(&()), namespace))
+    }
+}
+
+/// What an error of the Kubernetes client means; where a right is missing, which.
+fn failed(error: kube::Error, what: String, verb: &str, resource: &str, namespace: &str) -> ReadError {
+    match error {
+        kube::Error::Api(status) if status.is_not_found() => ReadError::NotFound(what),
+        kube::Error::Api(status) if status.is_forbidden() => ReadError::Unavailable(format!(
+            "{what} may not be read by the adapter; grant its ServiceAccount the verb {verb} on {resource} in namespace {namespace}"
+        )),
+        error => ReadError::Unavailable(format!("{what} could not be read: {error}")),
     }
 }
 
@@ -229,6 +244,55 @@ impl Dependencies for ClusterDependencies {
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError> {
         Ok(object::secret(self.get::<KubernetesSecret>(namespace, name).await?))
+    }
+
+    async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError> {
+        object::config_map_key(self.get::<ConfigMap>(namespace, name).await?, &format!("{namespace}/{name}"), key)
+    }
+
+    async fn service_account(&self, namespace: &str, name: &str) -> Result<ServiceAccount, ReadError> {
+        Ok(object::service_account(self.get::<KubernetesServiceAccount>(namespace, name).await?))
+    }
+
+    async fn service_account_token(
+        &self,
+        namespace: &str,
+        name: &str,
+        audience: &str,
+        lifetime: Duration,
+    ) -> Result<IssuedToken, ReadError> {
+        let what = format!("a token of ServiceAccount {namespace}/{name}");
+        let accounts = Api::<KubernetesServiceAccount>::namespaced(self.client.clone(), namespace);
+        let expiration_seconds = i64::try_from(lifetime.as_secs()).ok();
+        let audiences = Some(vec![audience.to_owned()]);
+        let spec = TokenRequestSpec { audiences, expiration_seconds, ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
+        let answer =
+            answer.map_err(|error| failed(error, what.clone(), "create", "serviceaccounts/token", namespace))?;
+        let token = object::token(answer)
+            .ok_or_else(|| ReadError::Unavailable(format!("{what} came without its life or itself")))?;
+        if self.is_taken_by_the_api_server(&token, &what).await? {
+            return Err(ReadError::Malformed(format!(
+                "{what} for audience {audience} is one that the API server takes, and no backend may have that; name the backend's own audience"
+            )));
+        }
+        Ok(token)
+    }
+}
+
+impl ClusterDependencies {
+    /// A review that names no audience is about the API server's own (`TokenReviewSpec` of k8s.io/api/authentication/v1).
+    async fn is_taken_by_the_api_server(&self, token: &IssuedToken, what: &str) -> Result<bool, ReadError> {
+        let spec = TokenReviewSpec { token: token.value.to_string(), audiences: None };
+        let review = TokenReview { spec, ..TokenReview::default() };
+        let reviews = Api::<TokenReview>::all(self.client.clone());
+        let reviewed = reviews.create(&PostParams::default(), &review).await;
+        // Without the error's own text: it may hold what was sent.
+        let reviewed = reviewed.map_err(|_| {
+            ReadError::Unavailable(format!("whether {what} is one for the API server could not be asked"))
+        })?;
+        Ok(reviewed.status.is_none_or(|status| status.authenticated == Some(true)))
     }
 }
 

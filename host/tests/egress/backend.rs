@@ -119,6 +119,14 @@ impl Backend {
         (Self::start("https", Some(TlsAcceptor::from(Arc::new(config))), answer).await, authority_pem)
     }
 
+    /// A server that speaks TLS as a test wants it.
+    pub(crate) async fn secured(
+        tls: rustls::ServerConfig,
+        answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start("https", Some(TlsAcceptor::from(Arc::new(tls))), answer).await
+    }
+
     async fn start(
         scheme: &'static str,
         tls: Option<TlsAcceptor>,

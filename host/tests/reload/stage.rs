@@ -185,6 +185,7 @@ pub(crate) fn in_a_part(name: &str, config: &str, body: &str) -> RawPlugin {
 pub(crate) struct Objects {
     parts: Mutex<BTreeMap<String, Part>>,
     secrets: Mutex<BTreeMap<String, Secret>>,
+    config_maps: Mutex<BTreeMap<String, Bytes>>,
     held: Mutex<Option<Arc<Semaphore>>>,
 }
 
@@ -210,6 +211,20 @@ impl Objects {
         Dependency::Secret { namespace: NAMESPACE.to_owned(), name: name.to_owned() }
     }
 
+    /// Adds a Secret of these keys that may go to `allowed`.
+    pub(crate) fn add_secret_of(&self, name: &str, allowed: &str, data: &[(&str, &str)]) -> Dependency {
+        let touched = self.add_secret(name, allowed);
+        let data = data.iter().map(|(key, value)| ((*key).to_owned(), Bytes::from((*value).to_owned())));
+        self.secrets.lock().unwrap().get_mut(name).unwrap().data = data.collect();
+        touched
+    }
+
+    /// Adds a ConfigMap whose keys all hold `value`.
+    pub(crate) fn add_config_map(&self, name: &str, value: impl Into<Bytes>) -> Dependency {
+        self.config_maps.lock().unwrap().insert(name.to_owned(), value.into());
+        Dependency::ConfigMap { namespace: NAMESPACE.to_owned(), name: name.to_owned() }
+    }
+
     /// From now on reading a part takes until this is released.
     pub(crate) fn hold(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
@@ -232,6 +247,11 @@ impl Dependencies for Objects {
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError> {
         let found = self.secrets.lock().unwrap().get(name).cloned();
         found.ok_or_else(|| ReadError::NotFound(format!("Secret {namespace}/{name}")))
+    }
+
+    async fn config_map_key(&self, namespace: &str, name: &str, _: &str) -> Result<Bytes, ReadError> {
+        let found = self.config_maps.lock().unwrap().get(name).cloned();
+        found.ok_or_else(|| ReadError::NotFound(format!("ConfigMap {namespace}/{name}")))
     }
 }
 
