@@ -74,7 +74,7 @@ fn client_trusting(
     change: impl FnOnce(&mut EgressConfig),
 ) -> Client {
     let origins = origins.iter().map(|text| Origin::parse(text).unwrap()).collect();
-    let mut config = EgressConfig { origins, credentials: Vec::new(), response_bytes: 64 * 1024, exchanges: 8 };
+    let mut config = EgressConfig { origins, response_bytes: 64 * 1024, exchanges: 8, ..EgressConfig::default() };
     change(&mut config);
     let plugin = PluginId { namespace: "shop".to_owned(), name: "queues".to_owned() };
     Client::new(plugin, config, Arc::new(Shared::new(roots, resolver, addresses).unwrap()))

@@ -14,6 +14,7 @@ use crate::{
 use super::{BundleError, Grants};
 
 const ORIGINS_ANNOTATION: &str = "wasm-metrics-adapter.io/allowed-origins";
+pub(super) const EXPOSE_ANNOTATION: &str = "wasm-metrics-adapter.io/expose-to-guest";
 
 /// Types of Secrets that hold keys of the cluster (`pkg/apis/core/types.go` of Kubernetes), not credentials of a
 /// backend.
@@ -46,6 +47,10 @@ pub struct Credential {
 pub struct SecretValue(Zeroizing<String>);
 
 impl SecretValue {
+    pub(super) fn new(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+
     /// The value itself, for the request that carries it and nothing else.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -61,6 +66,24 @@ impl std::fmt::Debug for SecretValue {
 /// Why a Secret is not used. Messages name the line to add, and never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretRefused {
+    /// Not for the eyes of plugins.
+    #[error(
+        "Secret {name} does not consent to be read by plugins; to let those of its namespace read it, add the annotation `{EXPOSE_ANNOTATION}: \"true\"`"
+    )]
+    NotExposed {
+        /// Namespace and name.
+        name: String,
+    },
+    /// A value that is no text of a plugin's settings.
+    #[error(
+        "key `{key}` of Secret {name} is no UTF-8 text of at most 64 KiB, and plugins read texts; encode it, as in base64"
+    )]
+    NotText {
+        /// Namespace and name.
+        name: String,
+        /// The key.
+        key: String,
+    },
     /// The adapter's own.
     #[error(
         "Secret {name} is the adapter's own and no plugin's credential; put the backend's credential into a Secret of its own"
@@ -142,15 +165,9 @@ pub(super) async fn resolve(
 ) -> Result<Vec<Credential>, BundleError> {
     let mut credentials = Vec::with_capacity(requests.len());
     for request in requests {
+        let secret = open(id, &request.secret, dependencies, grants).await?;
         let dependency = Dependency::Secret { namespace: id.namespace.clone(), name: request.secret.clone() };
         let name = format!("{}/{}", id.namespace, request.secret);
-        if grants.own_secrets.contains(&(id.namespace.clone(), request.secret.clone())) {
-            return Err(BundleError::Secret { dependency, cause: Box::new(SecretRefused::Own { name }) });
-        }
-        let secret = match dependencies.secret(&id.namespace, &request.secret).await {
-            Ok(secret) => secret,
-            Err(cause) => return Err(BundleError::unreadable(dependency, cause)),
-        };
         match credential(&name, &secret, request) {
             Ok(credential) => credentials.push(credential),
             Err(cause) => return Err(BundleError::Secret { dependency, cause: Box::new(cause) }),
@@ -159,8 +176,26 @@ pub(super) async fn resolve(
     Ok(credentials)
 }
 
-/// The credential, if `secret` consents to `request`.
-fn credential(name: &str, secret: &Secret, request: &CredentialRequest) -> Result<Credential, SecretRefused> {
+/// The Secret `name` of the plugin's namespace, if it is one for plugins at all.
+pub(super) async fn open(
+    id: &PluginId,
+    name: &str,
+    dependencies: &dyn Dependencies,
+    grants: &Grants,
+) -> Result<Secret, BundleError> {
+    let dependency = Dependency::Secret { namespace: id.namespace.clone(), name: name.to_owned() };
+    let shown = format!("{}/{name}", id.namespace);
+    let refused = |cause| BundleError::Secret { dependency: dependency.clone(), cause: Box::new(cause) };
+    if grants.own_secrets.contains(&(id.namespace.clone(), name.to_owned())) {
+        return Err(refused(SecretRefused::Own { name: shown }));
+    }
+    let secret = dependencies.secret(&id.namespace, name).await;
+    let secret = secret.map_err(|cause| BundleError::unreadable(dependency.clone(), cause))?;
+    check(&shown, &secret).map_err(refused)?;
+    Ok(secret)
+}
+
+fn check(name: &str, secret: &Secret) -> Result<(), SecretRefused> {
     let name = name.to_owned();
     if REFUSED_TYPES.contains(&secret.kind.as_str()) {
         return Err(SecretRefused::Type { name, kind: secret.kind.clone() });
@@ -168,6 +203,12 @@ fn credential(name: &str, secret: &Secret, request: &CredentialRequest) -> Resul
     if secret.labels.get(CREDENTIAL_LABEL).map(String::as_str) != Some("true") {
         return Err(SecretRefused::NotLabelled { name });
     }
+    Ok(())
+}
+
+/// The credential, if `secret` consents to `request`.
+fn credential(name: &str, secret: &Secret, request: &CredentialRequest) -> Result<Credential, SecretRefused> {
+    let name = name.to_owned();
     let Some(wanted) = canonical(&request.origin) else {
         return Err(SecretRefused::NotAnOrigin { name, origin: request.origin.clone() });
     };
@@ -243,6 +284,7 @@ mod tests {
     }
 
     fn used(secret: &Secret) -> Result<Credential, SecretRefused> {
+        check("shop/mq", secret)?;
         credential("shop/mq", secret, &request())
     }
 

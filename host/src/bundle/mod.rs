@@ -7,14 +7,15 @@ mod component;
 mod consent;
 mod decompress;
 mod error;
+mod guest_secrets;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    manifest::PluginConfiguration,
+    manifest::{Component, PluginConfiguration},
     model::PluginId,
     source::{Dependencies, Dependency, RawPlugin},
 };
@@ -57,6 +58,8 @@ pub struct Bundle {
     pub interfaces: Interfaces,
     /// What the adapter puts on the plugin's requests.
     pub credentials: Vec<Credential>,
+    /// What the plugin reads beside its `config`.
+    pub secrets: BTreeMap<String, SecretValue>,
 }
 
 /// What became of a `RawPlugin`.
@@ -81,11 +84,12 @@ pub async fn assemble(
     if configuration.suspend {
         return Ok(Assembled::Suspended);
     }
-    let packed = code::gather(raw, configuration.component.as_ref(), dependencies).await?;
     let cap = grants.component_bytes;
+    let packed = code::gather(raw, configuration.component.as_ref(), dependencies, cap).await?;
     let (code, sha256, interfaces) =
         tokio::task::spawn_blocking(move || unpack(&packed, cap)).await.map_err(|_| BundleError::Interrupted)??;
     let credentials = consent::resolve(&raw.id, &configuration.credentials, dependencies, grants).await?;
+    let secrets = guest_secrets::resolve(&raw.id, &configuration.secrets, dependencies, grants).await?;
     Ok(Assembled::Ready(Box::new(Bundle {
         id: raw.id.clone(),
         uid: raw.uid.clone(),
@@ -95,6 +99,7 @@ pub async fn assemble(
         sha256,
         interfaces,
         credentials,
+        secrets,
     })))
 }
 
@@ -103,11 +108,18 @@ pub async fn assemble(
 pub fn dependencies(raw: &RawPlugin) -> Vec<Dependency> {
     let Ok(configuration) = PluginConfiguration::parse(raw.manifest.as_deref()) else { return Vec::new() };
     let namespace = &raw.id.namespace;
-    let parts = configuration.component.iter().flat_map(|parts| &parts.names);
-    let parts = parts.map(|name| Dependency::Part { namespace: namespace.clone(), name: name.clone() });
-    let secrets = configuration.credentials.iter().map(|credential| &credential.secret);
+    let code = match &configuration.component {
+        Some(Component::Parts(parts)) => {
+            let part = |name: &String| Dependency::Part { namespace: namespace.clone(), name: name.clone() };
+            parts.names.iter().map(part).collect()
+        }
+        Some(Component::File(path)) => vec![Dependency::File { path: path.clone() }],
+        Some(Component::Oci(_)) | None => Vec::new(),
+    };
+    let credentials = configuration.credentials.iter().map(|credential| &credential.secret);
+    let secrets = credentials.chain(configuration.secrets.values().map(|source| &source.secret));
     let secrets = secrets.map(|name| Dependency::Secret { namespace: namespace.clone(), name: name.clone() });
-    parts.chain(secrets).collect::<BTreeSet<_>>().into_iter().collect()
+    code.into_iter().chain(secrets).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn unpack(packed: &code::Packed, cap: usize) -> Result<(Bytes, String, Interfaces), BundleError> {

@@ -12,6 +12,7 @@ use crate::source::{Part, ReadError, Secret};
 struct Objects {
     parts: BTreeMap<String, Part>,
     secrets: BTreeMap<String, Secret>,
+    files: BTreeMap<String, Bytes>,
     down: bool,
     asked: Mutex<Vec<String>>,
 }
@@ -35,6 +36,14 @@ impl Dependencies for Objects {
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError> {
         self.find(&self.secrets, namespace, name)
+    }
+
+    async fn plugin(&self, _id: &PluginId) -> Result<RawPlugin, ReadError> {
+        unreachable!("assembling begins with the plugin at hand")
+    }
+
+    async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {
+        self.find(&self.files, "files", path)
     }
 }
 
@@ -96,6 +105,7 @@ async fn a_component_alone_is_a_whole_plugin() {
         sha256: digest(&component()),
         interfaces: Interfaces { external: true, ..Interfaces::default() },
         credentials: Vec::new(),
+        secrets: BTreeMap::new(),
     };
     assert_eq!(bundle(&plugin, &Objects::default()).await, Ok(expected));
 }

@@ -70,6 +70,8 @@ pub struct EgressConfig {
     /// Exchanges under way at once; more wait, within their timeouts. It bounds sockets and memory: at most this many
     /// connections are busy and this many bodies held, whatever a guest asks for.
     pub exchanges: usize,
+    /// Whether the operator's networks of loopback addresses ([`AddressPolicy::loopback`]) are not for it.
+    pub strict_addresses: bool,
 }
 
 /// The way of one plugin to its backends.
@@ -91,7 +93,7 @@ impl Client {
             .pool_max_idle_per_host(IDLE_PER_ORIGIN)
             .http1_max_buf_size(MAX_RESPONSE_HEADER_BYTES as usize)
             .http2_max_header_list_size(MAX_RESPONSE_HEADER_BYTES)
-            .build(Connector::new(&shared));
+            .build(Connector::new(&shared, config.strict_addresses));
         let exchanges = Arc::new(Semaphore::new(config.exchanges));
         Self { plugin, config, shared, pool, exchanges }
     }

@@ -72,11 +72,12 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) struct Connector(HttpsConnector<Dial>);
 
 impl Connector {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, strict_addresses: bool) -> Self {
         let mut tls = shared.tls.clone();
         // Tickets are one plugin's own: a session must not outlive the plugin or be taken up by another.
         tls.resumption = rustls::client::Resumption::in_memory_sessions(32);
-        let dial = Dial { shared: Arc::clone(shared), lookups: Arc::new(Semaphore::new(LOOKUPS)) };
+        let addresses = if strict_addresses { shared.addresses.strict() } else { shared.addresses.clone() };
+        let dial = Dial { shared: Arc::clone(shared), addresses, lookups: Arc::new(Semaphore::new(LOOKUPS)) };
         Self(
             HttpsConnectorBuilder::new()
                 .with_tls_config(tls)
@@ -106,6 +107,7 @@ impl Service<Uri> for Connector {
 #[derive(Clone)]
 struct Dial {
     shared: Arc<Shared>,
+    addresses: AddressPolicy,
     lookups: Arc<Semaphore>,
 }
 
@@ -127,7 +129,7 @@ impl Service<Uri> for Dial {
                 Ok(address) => vec![address],
                 Err(_) => dial.look_up(host.to_owned()).await?,
             };
-            let addresses = allowed(&dial.shared.addresses, found, port)?;
+            let addresses = allowed(&dial.addresses, found, port)?;
             connect(target, addresses).await
         })
     }

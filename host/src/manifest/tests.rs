@@ -1,4 +1,4 @@
-use super::*;
+use super::{fields::API_VERSION, *};
 use crate::model::{CustomPattern, GroupResource, Pattern};
 
 fn parse(body: &str) -> Result<PluginConfiguration, ManifestError> {
@@ -56,7 +56,10 @@ limits: {{ memory: 128Mi, timeout: 500ms, cpu: 1s, concurrency: 4, responseBytes
     );
     let deployments = GroupResource { group: "apps".to_owned(), name: "deployments".to_owned() };
     let expected = PluginConfiguration {
-        component: Some(Parts { names: vec!["queue-0".to_owned(), "queue-1".to_owned()], sha256: "ab".repeat(32) }),
+        component: Some(Component::Parts(Parts {
+            names: vec!["queue-0".to_owned(), "queue-1".to_owned()],
+            sha256: "ab".repeat(32),
+        })),
         suspend: true,
         list_every: Duration::from_secs(90),
         claims: Claims {
@@ -85,6 +88,7 @@ limits: {{ memory: 128Mi, timeout: 500ms, cpu: 1s, concurrency: 4, responseBytes
                 key: "api.key".to_owned(),
             },
         ],
+        secrets: BTreeMap::new(),
         limits: Limits {
             memory_bytes: 128 << 20,
             timeout: Duration::from_millis(500),
@@ -136,9 +140,6 @@ fn fields_of_later_versions_are_unknown_and_never_ignored() {
         "onError: {}",
         "guard: {min: 0}",
         "tls: {}",
-        "secrets: {password: {secret: redis, key: password}}",
-        "component: {oci: {ref: a}}",
-        "component: {file: a.wasm}",
         "credentials: [{origin: 'https://a', basic: {secret: a}}]",
     ] {
         let error = refused(body);

@@ -1,22 +1,27 @@
 //! From a bundle to what the runtime is told of a plugin: origins, credentials and limits as plugin.yaml asks for them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::outcome::LoadFailure;
 use crate::{
     bundle::Bundle,
     egress,
+    policy::Ceilings,
     runtime::{Limits, PluginSettings},
 };
 
 /// The settings of the plugin of `bundle`, whose requests go out through `shared`.
-pub(super) fn settings(bundle: &Bundle, shared: &Arc<egress::Shared>) -> Result<PluginSettings, LoadFailure> {
+pub(super) fn settings(
+    bundle: &Bundle,
+    ceilings: &Ceilings,
+    shared: &Arc<egress::Shared>,
+) -> Result<PluginSettings, LoadFailure> {
     let configuration = &bundle.configuration;
     let limits = &configuration.limits;
     Ok(PluginSettings {
         id: bundle.id.clone(),
-        config: configuration.config.clone().into_iter().collect(),
-        http: egress::Client::new(bundle.id.clone(), egress(bundle)?, shared.clone()),
+        config: config(bundle),
+        http: egress::Client::new(bundle.id.clone(), egress(bundle, ceilings)?, shared.clone()),
         limits: Limits {
             memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
             timeout: limits.timeout,
@@ -27,7 +32,14 @@ pub(super) fn settings(bundle: &Bundle, shared: &Arc<egress::Shared>) -> Result<
     })
 }
 
-fn egress(bundle: &Bundle) -> Result<egress::EgressConfig, LoadFailure> {
+/// What the guest reads: its settings, and Secrets that consent to be read.
+fn config(bundle: &Bundle) -> Vec<(String, String)> {
+    let secrets = bundle.secrets.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned()));
+    let all: BTreeMap<_, _> = bundle.configuration.config.clone().into_iter().chain(secrets).collect();
+    all.into_iter().collect()
+}
+
+fn egress(bundle: &Bundle, ceilings: &Ceilings) -> Result<egress::EgressConfig, LoadFailure> {
     let configuration = &bundle.configuration;
     let origins = configuration.egress.iter().map(|origin| egress::Origin::parse(origin));
     let origins = origins.collect::<Result<egress::Origins, _>>()?;
@@ -45,5 +57,6 @@ fn egress(bundle: &Bundle) -> Result<egress::EgressConfig, LoadFailure> {
         credentials,
         response_bytes: configuration.limits.response_bytes,
         exchanges: configuration.limits.concurrency as usize,
+        strict_addresses: !ceilings.internal_addresses,
     })
 }

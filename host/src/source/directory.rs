@@ -14,11 +14,12 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
 
 use crate::model::PluginId;
 
-use super::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Secret};
+use super::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Secret, plugin_files::no_folder};
 use files::{Files, Group};
 use objects::Objects;
 
@@ -38,9 +39,10 @@ pub struct DirectorySource {
     synced: bool,
 }
 
-/// Parts and Secrets of all files, by namespace and name.
+/// What the files hold, by namespace and name.
 #[derive(Debug, Default)]
 struct Shared {
+    plugins: BTreeMap<PluginId, RawPlugin>,
     parts: BTreeMap<(String, String), Result<Part, ReadError>>,
     secrets: BTreeMap<(String, String), Secret>,
 }
@@ -102,13 +104,13 @@ impl DirectorySource {
             }
         }
         let after = self.plugins();
-        let mut happened = self.share();
+        let mut happened = self.share(&after);
         happened.extend(before.keys().filter(|id| !after.contains_key(*id)).cloned().map(Event::Remove));
         let put = after.iter().filter(|(id, plugin)| before.get(*id) != Some(*plugin));
         happened.extend(put.map(|(_, plugin)| Event::Put(plugin.clone())));
         if changes.at_rest && !self.synced {
             self.synced = true;
-            happened.push(Event::Synced(after.into_keys().collect()));
+            happened.push(Event::Synced { namespace: None, present: after.into_keys().collect() });
         }
         happened
     }
@@ -139,8 +141,8 @@ impl DirectorySource {
     }
 
     /// Lets `DirectoryDependencies` see the parts and Secrets of now, and tells which are others than before.
-    fn share(&self) -> Vec<Event> {
-        let mut now = Shared::default();
+    fn share(&self, plugins: &BTreeMap<PluginId, RawPlugin>) -> Vec<Event> {
+        let mut now = Shared { plugins: plugins.clone(), ..Shared::default() };
         // The first file in alphabetical order counts, so it is written last.
         for objects in self.groups.values().rev() {
             now.parts.extend(objects.parts.clone());
@@ -185,6 +187,15 @@ impl Dependencies for DirectoryDependencies {
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError> {
         let secret = self.shared().secrets.get(&(namespace.to_owned(), name.to_owned())).cloned();
         secret.ok_or_else(|| ReadError::NotFound(format!("Secret {namespace}/{name} in the plugin folder")))
+    }
+
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        let plugin = self.shared().plugins.get(id).cloned();
+        plugin.ok_or_else(|| ReadError::NotFound(format!("plugin {id} in the plugin folder")))
+    }
+
+    async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {
+        Err(no_folder(path))
     }
 }
 

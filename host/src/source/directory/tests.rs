@@ -20,7 +20,11 @@ fn told(events: Vec<Event>) -> Vec<String> {
         Event::Remove(id) => format!("remove {id}"),
         Event::Touched(Dependency::Part { namespace, name }) => format!("part {namespace}/{name}"),
         Event::Touched(Dependency::Secret { namespace, name }) => format!("secret {namespace}/{name}"),
-        Event::Synced(ids) => format!("synced {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+        Event::Touched(Dependency::File { path }) => format!("file {path}"),
+        Event::Unreadable(namespace) => format!("unreadable {namespace}"),
+        Event::Synced { present, .. } => {
+            format!("synced {}", present.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
     };
     events.into_iter().map(name).collect()
 }
