@@ -6,8 +6,10 @@ mod certificate;
 mod endpoints;
 mod expiry;
 mod filters;
+mod followed_file;
 mod health;
 mod pipeline;
+mod policy_file;
 mod requests;
 mod rooms;
 
@@ -67,6 +69,9 @@ async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result
     let shared = rooms.reload(&config, writer, board.clone(), metrics.clone(), stop.clone());
     let reloader = reload::Reloader::new(shared, first_loads);
     let (events, inbox) = tokio::sync::mpsc::channel(64);
+    if let Some(files) = rooms.plugin_files.clone() {
+        background.spawn(files.run(events.clone()));
+    }
     background.spawn(rooms.source.run(events));
     let reloading = background.spawn(reloader.run(inbox, stop.clone()));
 

@@ -13,6 +13,7 @@ struct Objects {
     parts: BTreeMap<String, Part>,
     secrets: BTreeMap<String, Secret>,
     config_maps: BTreeMap<String, Bytes>,
+    files: BTreeMap<String, Bytes>,
     down: bool,
     asked: Mutex<Vec<String>>,
 }
@@ -40,6 +41,14 @@ impl Dependencies for Objects {
 
     async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError> {
         self.find(&self.config_maps, namespace, &format!("{name}/{key}"))
+    }
+
+    async fn plugin(&self, _id: &PluginId) -> Result<RawPlugin, ReadError> {
+        unreachable!("assembling begins with the plugin at hand")
+    }
+
+    async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {
+        self.find(&self.files, "files", path)
     }
 }
 
@@ -101,6 +110,7 @@ async fn a_component_alone_is_a_whole_plugin() {
         sha256: digest(&component()),
         interfaces: Interfaces { external: true, ..Interfaces::default() },
         credentials: Vec::new(),
+        secrets: BTreeMap::new(),
         authorities: None,
     };
     assert_eq!(bundle(&plugin, &Objects::default()).await, Ok(expected));

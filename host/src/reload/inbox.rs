@@ -30,6 +30,8 @@ pub(super) struct Pending {
     pub(super) newest: Option<Newest>,
     /// Parts and Secrets that were touched.
     pub(super) touched: BTreeSet<Dependency>,
+    /// Whether what is granted to it may be something else now.
+    pub(super) judge_again: bool,
 }
 
 /// The newest state of a plugin.
@@ -60,11 +62,18 @@ impl Inbox {
         self.filled.notify_one();
     }
 
+    pub(super) fn judge_again(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.pending.judge_again = true;
+        drop(state);
+        self.filled.notify_one();
+    }
+
     /// Waits until there is something, and takes all of it. Dropping the future loses nothing.
     pub(super) async fn take(&self) -> Pending {
         loop {
             let pending = std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).pending);
-            if pending.newest.is_some() || !pending.touched.is_empty() {
+            if pending.newest.is_some() || !pending.touched.is_empty() || pending.judge_again {
                 return pending;
             }
             self.filled.notified().await;

@@ -12,17 +12,29 @@ use crate::{
 pub(super) struct Version {
     raw: RawPlugin,
     digest: [u8; 32],
+    inline: bool,
     dependencies: Vec<Dependency>,
 }
 
 impl Version {
     pub(super) fn of(raw: RawPlugin) -> Self {
-        Self { digest: digest(&raw), dependencies: bundle::dependencies(&raw), raw }
+        let inline = !raw.code.is_empty();
+        Self { digest: digest(&raw), inline, dependencies: bundle::dependencies(&raw), raw }
     }
 
     /// What the source read; without code after [`Self::settle`].
     pub(super) fn raw(&self) -> &RawPlugin {
         &self.raw
+    }
+
+    /// Whether its code is, or was, in the object itself.
+    pub(super) fn is_inline(&self) -> bool {
+        self.inline
+    }
+
+    /// Whether it had bytes that are gone.
+    pub(super) fn is_shed(&self) -> bool {
+        self.inline && self.raw.code.is_empty()
     }
 
     /// Whether both say the same, whenever they were written.

@@ -17,6 +17,7 @@ use crate::{
     bundle::{self, Assembled},
     manifest::PluginConfiguration,
     model::{Claims, Generation, Listed, PluginId},
+    policy::{Ceilings, Refusal},
     registry::{Entry, State},
     runtime::{Plugin, Validation},
     source::{RawPlugin, Report},
@@ -41,16 +42,26 @@ pub(super) struct Worker {
     serving: Option<Serving>,
     generation: Generation,
     told: Told,
+    /// What the policy said of the newest version when it was tried last; none where plugin.yaml can't be read.
+    verdict: Option<Verdict>,
     conflicts: Conflicts,
     retry: Option<(Instant, Duration)>,
+}
+
+type Verdict = Result<Ceilings, Refusal>;
+
+/// What a version asked for, and what it was granted.
+struct Granted {
+    configuration: PluginConfiguration,
+    inline: bool,
+    ceilings: Ceilings,
 }
 
 /// The version that serves.
 struct Serving {
     plugin: Arc<Plugin>,
-    claims: Claims,
+    granted: Granted,
     listed: Arc<Listed>,
-    list_every: Duration,
     next_list: Instant,
     failed_lists: u32,
 }
@@ -67,6 +78,7 @@ impl Worker {
             serving: None,
             generation: Generation(0),
             told: Told::default(),
+            verdict: None,
             retry: None,
         }
     }
@@ -94,7 +106,7 @@ impl Worker {
                         None => false,
                     };
                     let touched = self.version.as_ref().is_some_and(|version| version.names_any_of(&pending.touched));
-                    if changed || touched {
+                    if changed || touched || (pending.judge_again && self.is_judged_otherwise()) {
                         self.load().await;
                     }
                 }
@@ -119,7 +131,8 @@ impl Worker {
 
     async fn load(&mut self) {
         let Some(mut version) = self.version.take() else { return };
-        let outcome = match self.try_load(version.raw()).await {
+        self.withdraw_if_forbidden();
+        let outcome = match self.try_load(&mut version).await {
             Ok(outcome) => {
                 self.retry = None;
                 outcome
@@ -146,14 +159,38 @@ impl Worker {
         self.settled.send_replace(true);
     }
 
-    async fn try_load(&mut self, raw: &RawPlugin) -> Result<Outcome, LoadFailure> {
-        let configuration = PluginConfiguration::parse(raw.manifest.as_deref())?;
-        resource::check_place(&configuration, self.is_in_own_namespace())?;
-        if self.serving.is_none() && !configuration.suspend {
-            // Its claims are known before its code is: until that is compiled they are answered with 503, not 404.
-            self.enter(configuration.claims.clone(), State::Loading);
+    /// Whether the policy says something else of the newest version, or of the one that serves, than when they were loaded.
+    fn is_judged_otherwise(&self) -> bool {
+        let newest = self.version.as_ref().and_then(|version| self.judge(version));
+        let is_granted = |Granted { configuration, inline, ceilings }: &Granted| {
+            self.shared.judge(&self.id, configuration, *inline).as_ref() == Ok(ceilings)
+        };
+        newest != self.verdict || self.serving.as_ref().is_some_and(|serving| !is_granted(&serving.granted))
+    }
+
+    fn judge(&self, version: &Version) -> Option<Verdict> {
+        self.shared.judge_text(&self.id, version.raw().manifest.as_deref(), version.is_inline())
+    }
+
+    /// What is no longer granted ends at once, whatever becomes of the newest version.
+    fn withdraw_if_forbidden(&mut self) {
+        let Some(Granted { configuration, inline, .. }) = self.serving.as_ref().map(|serving| &serving.granted) else {
+            return;
+        };
+        if self.shared.judge(&self.id, configuration, *inline).is_err() {
+            self.withdraw();
+            self.told = Told::default();
         }
-        let bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await? {
+    }
+
+    async fn try_load(&mut self, version: &mut Version) -> Result<Outcome, LoadFailure> {
+        let (mut configuration, mut ceilings) = self.claim(version)?;
+        if version.is_shed() && !configuration.suspend {
+            // It may be newer than the one that was to be loaded: then this one is skipped, as others before it.
+            *version = Version::of(self.shared.dependencies.plugin(&self.id).await?);
+            (configuration, ceilings) = self.claim(version)?;
+        }
+        let bundle = match bundle::assemble(version.raw(), &*self.shared.dependencies, &self.shared.grants).await? {
             Assembled::Ready(bundle) => bundle,
             Assembled::Suspended => {
                 self.withdraw();
@@ -161,28 +198,35 @@ impl Worker {
             }
         };
         let code = self.shared.runtime.compiler().compile(bundle.code.clone()).await?;
-        let plugin = Arc::new(self.shared.runtime.load(&code, settings::settings(&bundle, &self.shared)?)?);
+        let settings = settings::settings(&bundle, &ceilings, &self.shared)?;
+        let plugin = Arc::new(self.shared.runtime.load(&code, settings)?);
         resource::check_exports(&configuration, plugin.exports())?;
         match plugin.validate().await {
             Validation::Good => {}
             Validation::Undecided(why) => info!(plugin = %self.id, "settings could not be validated yet: {why}"),
             Validation::Refused(why) => return Err(LoadFailure::Settings(why)),
         }
-        self.serve(plugin, &bundle.configuration).await;
+        self.serve(plugin, Granted { configuration, inline: version.is_inline(), ceilings }).await;
         Ok(Outcome::Loaded)
     }
 
+    /// Claims the plugin's metrics, if it may be what it asks to be.
+    fn claim(&mut self, version: &Version) -> Result<(PluginConfiguration, Ceilings), LoadFailure> {
+        self.verdict = self.judge(version);
+        let configuration = PluginConfiguration::parse(version.raw().manifest.as_deref())?;
+        resource::check_place(&configuration, self.is_in_own_namespace())?;
+        let ceilings = self.shared.judge(&self.id, &configuration, version.is_inline())?;
+        if self.serving.is_none() && !configuration.suspend {
+            // Its claims are known before its code is: until that is compiled they are answered with 503, not 404.
+            self.enter(configuration.claims.clone(), ceilings.listed, State::Loading);
+        }
+        Ok((configuration, ceilings))
+    }
+
     /// Swaps `plugin` in, with its list; a list that fails leaves the last one.
-    async fn serve(&mut self, plugin: Arc<Plugin>, configuration: &PluginConfiguration) {
+    async fn serve(&mut self, plugin: Arc<Plugin>, granted: Granted) {
         let last = self.serving.take().map(|serving| serving.listed).unwrap_or_default();
-        let mut serving = Serving {
-            plugin,
-            claims: configuration.claims.clone(),
-            listed: last,
-            list_every: configuration.list_every,
-            next_list: Instant::now(),
-            failed_lists: 0,
-        };
+        let mut serving = Serving { plugin, granted, listed: last, next_list: Instant::now(), failed_lists: 0 };
         serving.list(&self.shared).await;
         self.generation.0 += 1;
         self.swap(&serving);
@@ -201,18 +245,18 @@ impl Worker {
 
     fn swap(&self, serving: &Serving) {
         let (provider, listed) = (serving.plugin.clone(), serving.listed.clone());
-        self.enter(serving.claims.clone(), State::Ready { provider, listed });
+        let Granted { configuration, ceilings, .. } = &serving.granted;
+        self.enter(configuration.claims.clone(), ceilings.listed, State::Ready { provider, listed });
     }
 
-    fn enter(&self, claims: Claims, state: State) {
+    fn enter(&self, claims: Claims, shown: bool, state: State) {
         let own_namespace = self.is_in_own_namespace();
-        self.shared.registry().put(Entry { id: self.id.clone(), own_namespace, claims, state });
+        self.shared.registry().put(Entry { id: self.id.clone(), own_namespace, shown, claims, state });
         self.shared.changed();
     }
 
-    /// Plugins of other namespaces are tenants.
     fn is_in_own_namespace(&self) -> bool {
-        self.id.namespace == self.shared.own_namespace
+        self.shared.is_own(&self.id.namespace)
     }
 
     fn leave(&self) {
@@ -232,6 +276,7 @@ impl Worker {
     fn forget(&mut self) {
         self.withdraw();
         self.version = None;
+        self.verdict = None;
         self.told = Told::default();
         self.conflicts = Conflicts::new(self.shared.changes.subscribe());
         self.shared.board.forget(&self.id);
@@ -294,11 +339,13 @@ impl Serving {
                 }
                 self.listed = Arc::new(listed);
                 self.failed_lists = 0;
-                self.next_list = Instant::now() + self.list_every;
+                self.next_list = Instant::now() + self.granted.configuration.list_every;
             }
             Err(error) => {
                 self.failed_lists += 1;
-                let wait = RETRY.saturating_mul(1 << self.failed_lists.min(6)).min(self.list_every.max(RETRY));
+                let wait = RETRY
+                    .saturating_mul(1 << self.failed_lists.min(6))
+                    .min(self.granted.configuration.list_every.max(RETRY));
                 self.next_list = Instant::now() + wait;
                 warn!(plugin = %self.plugin.id(), "its metrics could not be listed, so the last list stays: {}", error.message);
             }

@@ -29,8 +29,8 @@ use tokio::sync::mpsc::Sender;
 use crate::model::PluginId;
 
 use super::{
-    CREDENTIAL_LABEL, Dependencies, Dependency, Event, IssuedToken, PART_LABEL, PLUGIN_LABEL, Part, ReadError, Secret,
-    ServiceAccount, object,
+    CREDENTIAL_LABEL, Dependencies, Dependency, Event, IssuedToken, PART_LABEL, PLUGIN_LABEL, Part, RawPlugin, ReadError,
+    Secret, ServiceAccount, object, plugin_files::no_folder,
 };
 
 /// ConfigMaps in one page of a list. A page is held decoded, and each ConfigMap can have 1 MiB (twice that while it is
@@ -101,12 +101,15 @@ async fn follow_plugins(mut watch: WatchEvents<DeserializeGuard<ConfigMap>>, nam
                 listed.push(id_of(guarded.meta(), namespace));
                 put(guarded, namespace)
             }
-            Ok(watcher::Event::InitDone) => Some(Event::Synced(std::mem::take(&mut listed))),
+            Ok(watcher::Event::InitDone) => {
+                let present = std::mem::take(&mut listed);
+                Some(Event::Synced { namespace: Some(namespace.to_owned()), present })
+            }
             Ok(watcher::Event::Apply(guarded)) => put(guarded, namespace),
             Ok(watcher::Event::Delete(guarded)) => Some(Event::Remove(id_of(guarded.meta(), namespace))),
             Err(error) => {
                 tracing::warn!(namespace, error = %described(&error), "the watch of plugin ConfigMaps failed and is tried again; loaded plugins stay");
-                None
+                is_forbidden(&error).then(|| Event::Unreadable(namespace.to_owned()))
             }
         };
         if let Some(event) = event
@@ -192,13 +195,17 @@ fn id_of(metadata: &ObjectMeta, namespace: &str) -> PluginId {
 
 /// The error with its cause, which kube's own text leaves out in places, and the rule to add where one is missing.
 fn described(error: &watcher::Error) -> String {
-    let forbidden = match error {
+    let remedy = if is_forbidden(error) { "; grant its ServiceAccount get, list and watch there" } else { "" };
+    format!("{error}{remedy}")
+}
+
+/// Whether it will stay so until somebody grants a right.
+fn is_forbidden(error: &watcher::Error) -> bool {
+    match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.is_forbidden(),
         _ => false,
-    };
-    let remedy = if forbidden { "; grant its ServiceAccount get, list and watch there" } else { "" };
-    format!("{error}{remedy}")
+    }
 }
 
 /// Reads parts and Secrets with one GET each.
@@ -244,6 +251,14 @@ impl Dependencies for ClusterDependencies {
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError> {
         Ok(object::secret(self.get::<KubernetesSecret>(namespace, name).await?))
+    }
+
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        Ok(object::plugin(self.get::<ConfigMap>(&id.namespace, &id.name).await?, &id.namespace))
+    }
+
+    async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {
+        Err(no_folder(path))
     }
 
     async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError> {

@@ -4,6 +4,7 @@
 pub mod configmap;
 pub mod directory;
 mod object;
+pub mod plugin_files;
 pub mod report;
 
 #[cfg(test)]
@@ -33,8 +34,15 @@ pub enum Event {
     Remove(PluginId),
     /// A part, Secret or ConfigMap is there, has changed or is gone: plugins that name it are worth another look.
     Touched(Dependency),
-    /// All that existed when the watch (re)started has been delivered: plugins that were not are gone.
-    Synced(Vec<PluginId>),
+    /// All that existed when a watch (re)started has been delivered: plugins of its scope that were not are gone.
+    Synced {
+        /// The watch's namespace; absent for a folder, which has all that there is.
+        namespace: Option<String>,
+        /// What was delivered.
+        present: Vec<PluginId>,
+    },
+    /// The plugins of this namespace may not be listed: nothing is known of them, and nobody needs to wait for them.
+    Unreadable(String),
 }
 
 /// A plugin as its owner wrote it: a labelled ConfigMap, or files of that content.
@@ -85,6 +93,11 @@ pub enum Dependency {
         namespace: String,
         /// Its name.
         name: String,
+    },
+    /// A file below the operator's folder.
+    File {
+        /// Its path there.
+        path: String,
     },
 }
 
@@ -174,6 +187,12 @@ pub trait Dependencies: Send + Sync + 'static {
 
     /// A Secret.
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError>;
+
+    /// A plugin's own object once more: its code is not kept here while it serves.
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError>;
+
+    /// A file below the operator's folder, of at most `cap` bytes.
+    async fn file(&self, path: &str, cap: usize) -> Result<Bytes, ReadError>;
 
     /// The text or bytes under `key` of a ConfigMap.
     async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError>;

@@ -87,6 +87,8 @@ pub struct Metrics {
     pub generation: Family<PluginLabels, Gauge>,
     /// 1 while the newest version of a plugin is not the one that serves.
     pub rejected: Family<PluginLabels, Gauge>,
+    /// 1 while the file of `--policy` can't be used, and the last good one holds.
+    pub policy_stale: Gauge,
     /// When certificates end, in Unix seconds.
     pub certificate_ends: Family<CertificateLabels, Gauge>,
 }
@@ -106,6 +108,7 @@ impl Default for Metrics {
             loads: Family::default(),
             generation: Family::default(),
             rejected: Family::default(),
+            policy_stale: Gauge::default(),
             certificate_ends: Family::default(),
             registry: Registry::default(),
         };
@@ -130,6 +133,8 @@ impl Metrics {
         let help = "When the certificate ends, or the last of a bundle, in seconds since 1970";
         let ends = self.certificate_ends.clone();
         registry.register_with_unit("certificate_expiration_timestamp", help, Unit::Seconds, ends);
+        let help = "1 while the file of --policy can't be used, and the last good policy holds";
+        registry.register("policy_stale", help, self.policy_stale.clone());
         let help = "Lines of the request log dropped because too many waited to be written";
         registry.register("request_log_dropped", help, self.request_log_dropped.clone());
     }
