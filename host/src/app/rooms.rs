@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -26,7 +27,7 @@ use crate::{
     runtime::{CompilerConfig, Runtime},
     source::{
         Dependencies, Event, Reporter,
-        configmap::{ClusterDependencies, ConfigMapSource},
+        configmap::{self, ClusterDependencies, ConfigMapSource},
         directory::DirectorySource,
         report::{EventReporter, LogReporter},
     },
@@ -89,7 +90,7 @@ impl Rooms {
             Some(client) => watched(config, client, background)?,
             None => fixed(),
         };
-        let (source, dependencies, reporter) = source(config, client.as_ref())?;
+        let (source, dependencies, reporter) = source(config).await?;
         let compiler = CompilerConfig {
             cache_dir: config.compile_cache_dir.clone(),
             child: Some(std::env::current_exe().context("find the adapter's own binary, which is its compiler")?),
@@ -121,6 +122,7 @@ impl Rooms {
             kinds: self.kinds.clone(),
             grants,
             own_namespace: config.namespace.clone(),
+            turns: reload::Turns::default(),
             board,
             changes: tokio::sync::watch::Sender::default(),
             metrics,
@@ -142,15 +144,34 @@ async fn client(kubeconfig: Option<&Path>, purpose: Purpose) -> anyhow::Result<C
         None => kube::Config::incluster()
             .context("find the pod's service account; outside a cluster use --kubeconfig, or --plugin-dir alone")?,
     };
-    config.default_retry = purpose == Purpose::Watches;
+    config.default_retry = purpose != Purpose::Reviews;
+    config.read_timeout = purpose.longest_silence();
+    // A connection that was idle before is not silent yet.
+    config.reset_reader_on_write = true;
     Client::try_from(config).context("connect to the API server")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
+    /// Of the plugins' ConfigMaps and what they name.
+    Plugins,
+    /// Of everything else.
     Watches,
     /// They have retries of their own, within a request's time.
     Reviews,
+}
+
+impl Purpose {
+    /// After this long without a byte a connection to the API server is dead: one that has vanished would be silent for ever. More than
+    /// the time for which a watch is kept open, all of which may pass without an event.
+    fn longest_silence(self) -> Option<Duration> {
+        match self {
+            Self::Plugins => Some(Duration::from_secs(configmap::WATCH_SECONDS.into()) + Duration::from_secs(15)),
+            // kube keeps them open for 290 s.
+            Self::Watches => Some(Duration::from_secs(310)),
+            Self::Reviews => None,
+        }
+    }
 }
 
 async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &TaskTracker) -> anyhow::Result<Auth> {
@@ -210,14 +231,15 @@ fn fixed() -> Cache {
 
 type Plugins = (Source, Arc<dyn Dependencies>, Arc<dyn Reporter>);
 
-fn source(config: &Config, client: Option<&Client>) -> anyhow::Result<Plugins> {
-    match (&config.plugin_dir, client) {
+async fn source(config: &Config) -> anyhow::Result<Plugins> {
+    match (&config.plugin_dir, &config.cluster) {
         (Some(folder), _) => {
             let source = DirectorySource::new(folder, &config.namespace);
             let dependencies = Arc::new(source.dependencies());
             Ok((Source::Folder(source), dependencies, Arc::new(LogReporter)))
         }
-        (None, Some(client)) => {
+        (None, Some(cluster)) => {
+            let client = client(cluster.kubeconfig.as_deref(), Purpose::Plugins).await?;
             let source = ConfigMapSource::new(client.clone(), &config.namespace);
             let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "wasm-metrics-adapter".to_owned());
             let reporter = EventReporter::new(client.clone(), &instance);

@@ -29,6 +29,10 @@ impl Objects {
 
 #[async_trait]
 impl Dependencies for Objects {
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        unreachable!("a bundle is made of the plugin {id} that it is given")
+    }
+
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError> {
         self.find(&self.parts, namespace, name)
     }

@@ -7,6 +7,7 @@ mod conflicts;
 mod inbox;
 mod outcome;
 mod resource;
+mod turns;
 mod version;
 mod worker;
 
@@ -21,9 +22,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-pub use self::board::{Board, Standing};
+pub use self::{
+    board::{Board, Standing},
+    turns::Turns,
+};
 use self::{
     inbox::{Inbox, Newest},
+    version::Version,
     worker::Worker,
 };
 use crate::{
@@ -58,6 +63,8 @@ pub struct Shared {
     pub grants: Grants,
     /// The adapter's own namespace: its plugins come before those of tenants.
     pub own_namespace: String,
+    /// How many load at once.
+    pub turns: Turns,
     /// Where plugins stand.
     pub board: Arc<Board>,
     /// Counted up after each change of the registry, so that workers look for conflicts.
@@ -132,7 +139,7 @@ impl Reloader {
     fn put(&mut self, raw: RawPlugin) {
         self.workers.retain(|_, worker| !worker.inbox.has_ended());
         let id = raw.id.clone();
-        let mut newest = Newest::Version(Box::new(raw));
+        let mut newest = Newest::Version(Box::new(Version::of(raw)));
         // A plugin that comes back stays with its worker, which may be at the old one still: two of them would race for the
         // registry. It gets another only if that one ended this very moment.
         while let Err(given_back) = self.worker(&id).inbox.put(newest) {

@@ -6,12 +6,14 @@ use crate::{
     egress::{InvalidCredential, InvalidOrigin, Origin},
     manifest::ManifestError,
     runtime::{CompileError, LoadError},
-    source::Report,
+    source::{ReadError, Report},
 };
 
 /// Why a version does not serve.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadFailure {
+    #[error("the plugin could not be read again: {0}; it will be tried again")]
+    Unreadable(#[from] ReadError),
     #[error(transparent)]
     Bundle(#[from] BundleError),
     #[error(transparent)]
@@ -33,9 +35,15 @@ pub(super) enum LoadFailure {
 }
 
 impl LoadFailure {
+    /// Whether the plugin was deleted while it waited; the source is about to say so.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Unreadable(ReadError::NotFound(_)))
+    }
+
     /// Whether trying the same version again may work.
     pub(super) fn is_retryable(&self) -> bool {
         match self {
+            Self::Unreadable(_) => true,
             Self::Bundle(error) => error.is_retryable(),
             Self::Compile(error) => matches!(error, CompileError::NotStarted(_)),
             _ => false,

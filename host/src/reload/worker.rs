@@ -11,6 +11,7 @@ use super::{
     inbox::{Inbox, Newest},
     outcome::{LoadFailure, Outcome, Told},
     resource,
+    turns::Turn,
     version::Version,
 };
 use crate::{
@@ -49,6 +50,8 @@ pub(super) struct Worker {
 /// The version that serves.
 struct Serving {
     plugin: Arc<Plugin>,
+    /// As [`Version::code`].
+    code: Option<[u8; 32]>,
     claims: Claims,
     listed: Arc<Listed>,
     list_every: Duration,
@@ -84,7 +87,7 @@ impl Worker {
             tokio::select! {
                 pending = inbox.take() => {
                     let changed = match pending.newest {
-                        Some(Newest::Version(raw)) => self.replace(*raw),
+                        Some(Newest::Version(version)) => self.replace(*version),
                         Some(Newest::Gone) => {
                             self.forget();
                             if inbox.end() {
@@ -106,9 +109,11 @@ impl Worker {
         }
     }
 
-    /// Takes a newer version; false if it says what the one at hand says (a restarted watch delivers everything again).
-    fn replace(&mut self, raw: RawPlugin) -> bool {
-        let version = Version::of(raw);
+    /// Takes a newer version; false if it is none, or says what the one at hand says (a restarted watch delivers everything again).
+    fn replace(&mut self, version: Version) -> bool {
+        if self.version.as_ref().is_some_and(|known| version.is_older_than(known)) {
+            return false;
+        }
         if let Some(known) = self.version.as_mut().filter(|known| known.says_what(&version)) {
             known.identify_as(version);
             return false;
@@ -120,10 +125,19 @@ impl Worker {
 
     async fn load(&mut self) {
         let Some(mut version) = self.version.take() else { return };
-        let outcome = match self.try_load(version.raw()).await {
+        let tried = match self.prepare(&mut version).await {
+            Ok(turn) => self.try_load(&mut version, turn).await,
+            Err(failure) => Err(failure),
+        };
+        version.shed();
+        let outcome = match tried {
             Ok(outcome) => {
                 self.retry = None;
                 outcome
+            }
+            Err(failure) if failure.is_gone() => {
+                self.version = Some(version);
+                return;
             }
             Err(failure) if failure.is_retryable() => {
                 let wait = self.retry.map_or(RETRY, |(_, wait)| (wait * 2).min(LONGEST_RETRY));
@@ -140,36 +154,56 @@ impl Worker {
             }
         };
         self.tell(version.raw(), &outcome).await;
-        if self.retry.is_none() {
-            version.settle();
-        }
         self.version = Some(version);
         self.settled.send_replace(true);
     }
 
-    async fn try_load(&mut self, raw: &RawPlugin) -> Result<Outcome, LoadFailure> {
+    /// Claims the plugin's metrics, and waits until its bytes may be held and are there.
+    async fn prepare(&mut self, version: &mut Version) -> Result<Turn, LoadFailure> {
+        self.claim(version.raw())?;
+        let code = version.code();
+        let code_is_known = code.is_some() && self.serving.as_ref().is_some_and(|serving| serving.code == code);
+        let turn = self.shared.turns.take(code_is_known, || version.shed()).await;
+        if version.is_shed() {
+            // It may be newer than the one that was to be loaded: then this one is skipped, as others before it.
+            *version = Version::of(self.shared.dependencies.plugin(&self.id).await?);
+            self.claim(version.raw())?;
+        }
+        Ok(turn)
+    }
+
+    fn claim(&mut self, raw: &RawPlugin) -> Result<PluginConfiguration, LoadFailure> {
         let configuration = PluginConfiguration::parse(raw.manifest.as_deref())?;
         resource::check_place(&configuration, self.is_in_own_namespace())?;
         if self.serving.is_none() && !configuration.suspend {
             // Its claims are known before its code is: until that is compiled they are answered with 503, not 404.
             self.enter(configuration.claims.clone(), State::Loading);
         }
-        let bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await? {
+        Ok(configuration)
+    }
+
+    async fn try_load(&mut self, version: &mut Version, turn: Turn) -> Result<Outcome, LoadFailure> {
+        let raw = version.raw();
+        let mut bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await? {
             Assembled::Ready(bundle) => bundle,
             Assembled::Suspended => {
                 self.withdraw();
                 return Ok(Outcome::Suspended);
             }
         };
-        let code = self.shared.runtime.compiler().compile(bundle.code.clone()).await?;
+        let bytes = std::mem::take(&mut bundle.code);
+        version.shed();
+        let code = self.shared.runtime.compiler().compile(bytes).await?;
+        // What follows may wait for a backend.
+        drop(turn);
         let plugin = Arc::new(self.shared.runtime.load(&code, self.settings(&bundle)?)?);
-        resource::check_exports(&configuration, plugin.exports())?;
+        resource::check_exports(&bundle.configuration, plugin.exports())?;
         match plugin.validate().await {
             Validation::Good => {}
             Validation::Undecided(why) => info!(plugin = %self.id, "settings could not be validated yet: {why}"),
             Validation::Refused(why) => return Err(LoadFailure::Settings(why)),
         }
-        self.serve(plugin, &bundle.configuration).await;
+        self.serve(plugin, version.code(), &bundle.configuration).await;
         Ok(Outcome::Loaded)
     }
 
@@ -208,10 +242,11 @@ impl Worker {
     }
 
     /// Swaps `plugin` in, with its list; a list that fails leaves the last one.
-    async fn serve(&mut self, plugin: Arc<Plugin>, configuration: &PluginConfiguration) {
+    async fn serve(&mut self, plugin: Arc<Plugin>, code: Option<[u8; 32]>, configuration: &PluginConfiguration) {
         let last = self.serving.take().map(|serving| serving.listed).unwrap_or_default();
         let mut serving = Serving {
             plugin,
+            code,
             claims: configuration.claims.clone(),
             listed: last,
             list_every: configuration.list_every,

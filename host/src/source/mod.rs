@@ -4,6 +4,7 @@
 pub mod configmap;
 pub mod directory;
 mod object;
+mod order;
 pub mod report;
 
 #[cfg(test)]
@@ -15,6 +16,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::model::PluginId;
+
+pub use order::is_older;
 
 /// Marks a ConfigMap as a plugin, if it is `true`.
 pub const PLUGIN_LABEL: &str = "wasm-metrics-adapter.io/plugin";
@@ -43,7 +46,7 @@ pub struct RawPlugin {
     pub id: PluginId,
     /// The object's identity for Events; empty for a file.
     pub uid: String,
-    /// The object's resource version; a file's modification time. For logs and Events alone: never compared.
+    /// The object's resource version, see [`is_older`]; a file's modification time.
     pub version: String,
     /// `data["plugin.yaml"]`.
     pub manifest: Option<String>,
@@ -126,9 +129,12 @@ pub enum ReadError {
     Unavailable(String),
 }
 
-/// Reads what manifests name.
+/// Reads what manifests name, and plugins whose bytes were not kept.
 #[async_trait]
 pub trait Dependencies: Send + Sync + 'static {
+    /// A plugin as it is now, which may be newer than any event about it.
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError>;
+
     /// A part, asked for when it is needed: parts are large, and nothing keeps them in memory.
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError>;
 

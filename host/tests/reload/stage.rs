@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,7 +21,7 @@ use wasm_metrics_adapter::{
     model::{ExternalQuery, FetchError, MetricName, PluginId, Provider as _, Selector},
     objects::FixedObjects,
     registry,
-    reload::{Reloader, Shared},
+    reload::{Reloader, Shared, Turns},
     source::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Report, Reporter, Secret},
     telemetry::{Latch, LoadLabels, Metrics, Readiness},
 };
@@ -54,6 +57,7 @@ impl Stage {
         let metrics = Arc::new(Metrics::default());
         let shared = Shared {
             board: Arc::default(),
+            turns: Turns::default(),
             changes: tokio::sync::watch::Sender::default(),
             runtime: world.runtime.clone(),
             registry: writer.into(),
@@ -72,6 +76,7 @@ impl Stage {
     }
 
     pub(crate) async fn send(&self, event: Event) {
+        self.objects.follow(&event);
         self.events.send(event).await.unwrap();
         // The test's runtime has one thread: whoever is woken by the event has been at work before this ends.
         for _ in 0..100 {
@@ -148,6 +153,12 @@ pub(crate) fn id(name: &str) -> PluginId {
     PluginId { namespace: NAMESPACE.to_owned(), name: name.to_owned() }
 }
 
+/// A resource version: larger than all before.
+pub(crate) fn next_version() -> String {
+    static NEWEST: AtomicU64 = AtomicU64::new(1);
+    NEWEST.fetch_add(1, Ordering::Relaxed).to_string()
+}
+
 /// A probe plugin with a body of plugin.yaml in YAML's flow style.
 pub(crate) fn plugin(name: &str, config: &str, body: &str) -> RawPlugin {
     let manifest = format!(
@@ -157,7 +168,7 @@ pub(crate) fn plugin(name: &str, config: &str, body: &str) -> RawPlugin {
     RawPlugin {
         id: id(name),
         uid: "u-1".to_owned(),
-        version: "1".to_owned(),
+        version: next_version(),
         manifest: Some(manifest),
         code: BTreeMap::from([("plugin.wasm".to_owned(), guest("probe"))]),
         unknown_keys: Vec::new(),
@@ -183,12 +194,24 @@ pub(crate) fn in_a_part(name: &str, config: &str, body: &str) -> RawPlugin {
 /// The objects that plugins name, in memory.
 #[derive(Default)]
 pub(crate) struct Objects {
+    plugins: Mutex<BTreeMap<PluginId, RawPlugin>>,
     parts: Mutex<BTreeMap<String, Part>>,
     secrets: Mutex<BTreeMap<String, Secret>>,
     held: Mutex<Option<Arc<Semaphore>>>,
 }
 
 impl Objects {
+    /// A plugin can be read as the last event had it.
+    fn follow(&self, event: &Event) {
+        let mut plugins = self.plugins.lock().unwrap();
+        match event {
+            Event::Put(raw) => drop(plugins.insert(raw.id.clone(), raw.clone())),
+            Event::Remove(id) => drop(plugins.remove(id)),
+            Event::Synced(present) => plugins.retain(|id, _| present.contains(id)),
+            Event::Touched(_) => {}
+        }
+    }
+
     /// Adds the part that `in_a_part` names.
     pub(crate) fn add_part_of(&self, plugin: &str) -> Dependency {
         let part = Part { bytes: guest("probe"), part_of: Some(plugin.to_owned()), immutable: true };
@@ -220,6 +243,11 @@ impl Objects {
 
 #[async_trait]
 impl Dependencies for Objects {
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        let found = self.plugins.lock().unwrap().get(id).cloned();
+        found.ok_or_else(|| ReadError::NotFound(format!("ConfigMap {id}")))
+    }
+
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError> {
         let gate = self.held.lock().unwrap().clone();
         if let Some(gate) = gate {
