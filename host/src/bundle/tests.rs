@@ -30,16 +30,16 @@ impl Objects {
 
 #[async_trait]
 impl Dependencies for Objects {
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        unreachable!("a bundle is made of the plugin {id} that it is given")
+    }
+
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError> {
         self.find(&self.parts, namespace, name)
     }
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError> {
         self.find(&self.secrets, namespace, name)
-    }
-
-    async fn plugin(&self, _id: &PluginId) -> Result<RawPlugin, ReadError> {
-        unreachable!("assembling begins with the plugin at hand")
     }
 
     async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {
