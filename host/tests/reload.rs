@@ -23,7 +23,7 @@ mod tenants;
 
 use std::sync::Arc;
 
-use stage::{Stage, id, in_a_part, plugin, with_code};
+use stage::{Stage, id, in_a_part, next_version, plugin, with_code};
 use tokio::{net::TcpListener, sync::Semaphore};
 use wasm_metrics_adapter::{
     model::{Provider as _, Reason},
@@ -152,7 +152,7 @@ async fn the_same_content_again_does_nothing() {
     let mut stage = Stage::new().await;
     let mut queue = plugin("queue", "value: '1', metrics: depth", "");
     stage.load(queue.clone()).await;
-    queue.version = "2".to_owned();
+    queue.version = next_version();
     stage.put(queue.clone()).await;
     stage.synced(&[id("queue")]).await;
     stage.put(queue).await;

@@ -68,7 +68,8 @@ async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result
     let board = Arc::<reload::Board>::default();
     let shared = rooms.reload(&config, writer, board.clone(), metrics.clone(), stop.clone());
     let reloader = reload::Reloader::new(shared, first_loads);
-    let (events, inbox) = tokio::sync::mpsc::channel(64);
+    // Each event may be a ConfigMap of 1 MiB, and the reloader takes them as they come.
+    let (events, inbox) = tokio::sync::mpsc::channel(1);
     if let Some(files) = rooms.plugin_files.clone() {
         background.spawn(files.run(events.clone()));
     }

@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -28,7 +29,7 @@ use crate::{
     runtime::{CompilerConfig, Runtime},
     source::{
         Dependencies, Event, Reporter,
-        configmap::{ClusterDependencies, ConfigMapSource},
+        configmap::{self, ClusterDependencies, ConfigMapSource},
         directory::DirectorySource,
         plugin_files::{PluginFiles, WithFiles},
         report::{EventReporter, LogReporter},
@@ -98,7 +99,7 @@ impl Rooms {
             Some(client) => watched(config, client, background)?,
             None => fixed(),
         };
-        let (source, mut dependencies, reporter) = source(config, client.as_ref())?;
+        let (source, mut dependencies, reporter) = source(config).await?;
         let plugin_files = config.plugin_files_dir.clone().map(|folder| Arc::new(PluginFiles::new(folder)));
         if let Some(files) = &plugin_files {
             dependencies = Arc::new(WithFiles::new(dependencies, files.clone()));
@@ -150,6 +151,7 @@ impl Rooms {
             own_namespace: config.namespace.clone(),
             namespaces: namespaces(config).collect(),
             roll: reload::Roll::default(),
+            turns: reload::Turns::default(),
             board,
             changes: tokio::sync::watch::Sender::default(),
             metrics,
@@ -171,15 +173,34 @@ async fn client(kubeconfig: Option<&Path>, purpose: Purpose) -> anyhow::Result<C
         None => kube::Config::incluster()
             .context("find the pod's service account; outside a cluster use --kubeconfig, or --plugin-dir alone")?,
     };
-    config.default_retry = purpose == Purpose::Watches;
+    config.default_retry = purpose != Purpose::Reviews;
+    config.read_timeout = purpose.longest_silence();
+    // A connection that was idle before is not silent yet.
+    config.reset_reader_on_write = true;
     Client::try_from(config).context("connect to the API server")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
+    /// Of the plugins' ConfigMaps and what they name.
+    Plugins,
+    /// Of everything else.
     Watches,
     /// They have retries of their own, within a request's time.
     Reviews,
+}
+
+impl Purpose {
+    /// After this long without a byte a connection to the API server is dead: one that has vanished would be silent for ever. More than
+    /// the time for which a watch is kept open, all of which may pass without an event.
+    fn longest_silence(self) -> Option<Duration> {
+        match self {
+            Self::Plugins => Some(Duration::from_secs(configmap::WATCH_SECONDS.into()) + Duration::from_secs(15)),
+            // kube keeps them open for 290 s.
+            Self::Watches => Some(Duration::from_secs(310)),
+            Self::Reviews => None,
+        }
+    }
 }
 
 async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &TaskTracker) -> anyhow::Result<Auth> {
@@ -244,14 +265,15 @@ fn namespaces(config: &Config) -> impl Iterator<Item = String> {
 
 type Plugins = (Source, Arc<dyn Dependencies>, Arc<dyn Reporter>);
 
-fn source(config: &Config, client: Option<&Client>) -> anyhow::Result<Plugins> {
-    match (&config.plugin_dir, client) {
+async fn source(config: &Config) -> anyhow::Result<Plugins> {
+    match (&config.plugin_dir, &config.cluster) {
         (Some(folder), _) => {
             let source = DirectorySource::new(folder, &config.namespace);
             let dependencies = Arc::new(source.dependencies());
             Ok((Source::Folder(source), dependencies, Arc::new(LogReporter)))
         }
-        (None, Some(client)) => {
+        (None, Some(cluster)) => {
+            let client = client(cluster.kubeconfig.as_deref(), Purpose::Plugins).await?;
             let sources = namespaces(config).map(|namespace| ConfigMapSource::new(client.clone(), namespace)).collect();
             let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "wasm-metrics-adapter".to_owned());
             let reporter = EventReporter::new(client.clone(), &instance);

@@ -31,6 +31,10 @@ impl Objects {
 
 #[async_trait]
 impl Dependencies for Objects {
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        unreachable!("a bundle is made of the plugin {id} that it is given")
+    }
+
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError> {
         self.find(&self.parts, namespace, name)
     }
@@ -41,10 +45,6 @@ impl Dependencies for Objects {
 
     async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError> {
         self.find(&self.config_maps, namespace, &format!("{name}/{key}"))
-    }
-
-    async fn plugin(&self, _id: &PluginId) -> Result<RawPlugin, ReadError> {
-        unreachable!("assembling begins with the plugin at hand")
     }
 
     async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {

@@ -9,6 +9,7 @@ mod outcome;
 mod permit;
 mod resource;
 mod settings;
+mod turns;
 mod version;
 mod worker;
 
@@ -26,9 +27,11 @@ use tracing::{info, warn};
 pub use self::{
     board::{Board, Standing},
     permit::Roll,
+    turns::Turns,
 };
 use self::{
     inbox::{Inbox, Newest},
+    version::Version,
     worker::Worker,
 };
 use crate::{
@@ -70,6 +73,8 @@ pub struct Shared {
     pub namespaces: BTreeSet<String>,
     /// The plugins that there are, for quotas.
     pub roll: Roll,
+    /// How many load at once.
+    pub turns: Turns,
     /// Where plugins stand.
     pub board: Arc<Board>,
     /// Counted up after each change of the registry, so that workers look for conflicts.
@@ -155,7 +160,7 @@ impl Reloader {
         if self.shared.roll.enter(&id) {
             self.count_again(&id);
         }
-        let mut newest = Newest::Version(Box::new(raw));
+        let mut newest = Newest::Version(Box::new(Version::of(raw)));
         // A plugin that comes back stays with its worker, which may be at the old one still: two of them would race for the
         // registry. It gets another only if that one ended this very moment.
         while let Err(given_back) = self.worker(&id).inbox.put(newest) {

@@ -13,10 +13,10 @@ use crate::{
 /// Why a version does not serve.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadFailure {
-    #[error(transparent)]
-    Policy(#[from] Refusal),
     #[error("the plugin could not be read again: {0}; it will be tried again")]
     Unreadable(#[from] ReadError),
+    #[error(transparent)]
+    Policy(#[from] Refusal),
     #[error(transparent)]
     Bundle(#[from] BundleError),
     #[error(transparent)]
@@ -40,6 +40,11 @@ pub(super) enum LoadFailure {
 }
 
 impl LoadFailure {
+    /// Whether the plugin was deleted while it waited; the source is about to say so.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Unreadable(ReadError::NotFound(_)))
+    }
+
     /// Whether trying the same version again may work.
     pub(super) fn is_retryable(&self) -> bool {
         match self {

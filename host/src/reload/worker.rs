@@ -11,6 +11,7 @@ use super::{
     inbox::{Inbox, Newest},
     outcome::{LoadFailure, Outcome, Told},
     resource, settings,
+    turns::Turn,
     version::Version,
 };
 use crate::{
@@ -60,6 +61,8 @@ struct Granted {
 /// The version that serves.
 struct Serving {
     plugin: Arc<Plugin>,
+    /// As [`Version::code`].
+    code: Option<[u8; 32]>,
     granted: Granted,
     listed: Arc<Listed>,
     next_list: Instant,
@@ -95,7 +98,7 @@ impl Worker {
             tokio::select! {
                 pending = inbox.take() => {
                     let changed = match pending.newest {
-                        Some(Newest::Version(raw)) => self.replace(*raw),
+                        Some(Newest::Version(version)) => self.replace(*version),
                         Some(Newest::Gone) => {
                             self.forget();
                             if inbox.end() {
@@ -117,9 +120,11 @@ impl Worker {
         }
     }
 
-    /// Takes a newer version; false if it says what the one at hand says (a restarted watch delivers everything again).
-    fn replace(&mut self, raw: RawPlugin) -> bool {
-        let version = Version::of(raw);
+    /// Takes a newer version; false if it is none, or says what the one at hand says (a restarted watch delivers everything again).
+    fn replace(&mut self, version: Version) -> bool {
+        if self.version.as_ref().is_some_and(|known| version.is_older_than(known)) {
+            return false;
+        }
         if let Some(known) = self.version.as_mut().filter(|known| known.says_what(&version)) {
             known.identify_as(version);
             return false;
@@ -132,10 +137,19 @@ impl Worker {
     async fn load(&mut self) {
         let Some(mut version) = self.version.take() else { return };
         self.withdraw_if_forbidden();
-        let outcome = match self.try_load(&mut version).await {
+        let tried = match self.prepare(&mut version).await {
+            Ok((turn, granted)) => self.try_load(&mut version, turn, granted).await,
+            Err(failure) => Err(failure),
+        };
+        version.shed();
+        let outcome = match tried {
             Ok(outcome) => {
                 self.retry = None;
                 outcome
+            }
+            Err(failure) if failure.is_gone() => {
+                self.version = Some(version);
+                return;
             }
             Err(failure) if failure.is_retryable() => {
                 let wait = self.retry.map_or(RETRY, |(_, wait)| (wait * 2).min(LONGEST_RETRY));
@@ -152,9 +166,6 @@ impl Worker {
             }
         };
         self.tell(version.raw(), &outcome).await;
-        if self.retry.is_none() {
-            version.settle();
-        }
         self.version = Some(version);
         self.settled.send_replace(true);
     }
@@ -169,7 +180,7 @@ impl Worker {
     }
 
     fn judge(&self, version: &Version) -> Option<Verdict> {
-        self.shared.judge_text(&self.id, version.raw().manifest.as_deref(), version.is_inline())
+        self.shared.judge_text(&self.id, version.raw().manifest.as_deref(), version.code().is_some())
     }
 
     /// What is no longer granted ends at once, whatever becomes of the newest version.
@@ -183,50 +194,69 @@ impl Worker {
         }
     }
 
-    async fn try_load(&mut self, version: &mut Version) -> Result<Outcome, LoadFailure> {
-        let (mut configuration, mut ceilings) = self.claim(version)?;
-        if version.is_shed() && !configuration.suspend {
+    /// Claims the plugin's metrics, and waits until its bytes may be held and are there.
+    async fn prepare(&mut self, version: &mut Version) -> Result<(Turn, Granted), LoadFailure> {
+        let mut granted = self.claim(version)?;
+        let code = version.code();
+        let code_is_known = code.is_some() && self.serving.as_ref().is_some_and(|serving| serving.code == code);
+        let turn = self.shared.turns.take(code_is_known, || version.shed()).await;
+        if version.is_shed() {
             // It may be newer than the one that was to be loaded: then this one is skipped, as others before it.
             *version = Version::of(self.shared.dependencies.plugin(&self.id).await?);
-            (configuration, ceilings) = self.claim(version)?;
+            granted = self.claim(version)?;
         }
-        let bundle = match bundle::assemble(version.raw(), &*self.shared.dependencies, &self.shared.grants).await? {
+        Ok((turn, granted))
+    }
+
+    /// Claims the plugin's metrics, if it may be what it asks to be.
+    fn claim(&mut self, version: &Version) -> Result<Granted, LoadFailure> {
+        self.verdict = self.judge(version);
+        let configuration = PluginConfiguration::parse(version.raw().manifest.as_deref())?;
+        resource::check_place(&configuration, self.is_in_own_namespace())?;
+        let inline = version.code().is_some();
+        let ceilings = self.shared.judge(&self.id, &configuration, inline)?;
+        if self.serving.is_none() && !configuration.suspend {
+            // Its claims are known before its code is: until that is compiled they are answered with 503, not 404.
+            self.enter(configuration.claims.clone(), ceilings.listed, State::Loading);
+        }
+        Ok(Granted { configuration, inline, ceilings })
+    }
+
+    async fn try_load(
+        &mut self,
+        version: &mut Version,
+        turn: Turn,
+        granted: Granted,
+    ) -> Result<Outcome, LoadFailure> {
+        let raw = version.raw();
+        let mut bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await? {
             Assembled::Ready(bundle) => bundle,
             Assembled::Suspended => {
                 self.withdraw();
                 return Ok(Outcome::Suspended);
             }
         };
-        let code = self.shared.runtime.compiler().compile(bundle.code.clone()).await?;
-        let settings = settings::settings(&bundle, &ceilings, &self.shared)?;
+        let bytes = std::mem::take(&mut bundle.code);
+        version.shed();
+        let code = self.shared.runtime.compiler().compile(bytes).await?;
+        // What follows may wait for a backend.
+        drop(turn);
+        let settings = settings::settings(&bundle, &granted.ceilings, &self.shared)?;
         let plugin = Arc::new(self.shared.runtime.load(&code, settings)?);
-        resource::check_exports(&configuration, plugin.exports())?;
+        resource::check_exports(&bundle.configuration, plugin.exports())?;
         match plugin.validate().await {
             Validation::Good => {}
             Validation::Undecided(why) => info!(plugin = %self.id, "settings could not be validated yet: {why}"),
             Validation::Refused(why) => return Err(LoadFailure::Settings(why)),
         }
-        self.serve(plugin, Granted { configuration, inline: version.is_inline(), ceilings }).await;
+        self.serve(plugin, version.code(), granted).await;
         Ok(Outcome::Loaded)
     }
 
-    /// Claims the plugin's metrics, if it may be what it asks to be.
-    fn claim(&mut self, version: &Version) -> Result<(PluginConfiguration, Ceilings), LoadFailure> {
-        self.verdict = self.judge(version);
-        let configuration = PluginConfiguration::parse(version.raw().manifest.as_deref())?;
-        resource::check_place(&configuration, self.is_in_own_namespace())?;
-        let ceilings = self.shared.judge(&self.id, &configuration, version.is_inline())?;
-        if self.serving.is_none() && !configuration.suspend {
-            // Its claims are known before its code is: until that is compiled they are answered with 503, not 404.
-            self.enter(configuration.claims.clone(), ceilings.listed, State::Loading);
-        }
-        Ok((configuration, ceilings))
-    }
-
     /// Swaps `plugin` in, with its list; a list that fails leaves the last one.
-    async fn serve(&mut self, plugin: Arc<Plugin>, granted: Granted) {
+    async fn serve(&mut self, plugin: Arc<Plugin>, code: Option<[u8; 32]>, granted: Granted) {
         let last = self.serving.take().map(|serving| serving.listed).unwrap_or_default();
-        let mut serving = Serving { plugin, granted, listed: last, next_list: Instant::now(), failed_lists: 0 };
+        let mut serving = Serving { plugin, code, granted, listed: last, next_list: Instant::now(), failed_lists: 0 };
         serving.list(&self.shared).await;
         self.generation.0 += 1;
         self.swap(&serving);

@@ -4,6 +4,7 @@
 pub mod configmap;
 pub mod directory;
 mod object;
+mod order;
 pub mod plugin_files;
 pub mod report;
 
@@ -17,6 +18,8 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use crate::model::PluginId;
+
+pub use order::is_older;
 
 /// Marks a ConfigMap as a plugin, if it is `true`.
 pub const PLUGIN_LABEL: &str = "wasm-metrics-adapter.io/plugin";
@@ -52,7 +55,7 @@ pub struct RawPlugin {
     pub id: PluginId,
     /// The object's identity for Events; empty for a file.
     pub uid: String,
-    /// The object's resource version; a file's modification time. For logs and Events alone: never compared.
+    /// The object's resource version, see [`is_older`]; a file's modification time.
     pub version: String,
     /// `data["plugin.yaml"]`.
     pub manifest: Option<String>,
@@ -179,17 +182,17 @@ pub enum ReadError {
     Unavailable(String),
 }
 
-/// Reads what manifests name.
+/// Reads what manifests name, and plugins whose bytes were not kept.
 #[async_trait]
 pub trait Dependencies: Send + Sync + 'static {
+    /// A plugin as it is now, which may be newer than any event about it.
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError>;
+
     /// A part, asked for when it is needed: parts are large, and nothing keeps them in memory.
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError>;
 
     /// A Secret.
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError>;
-
-    /// A plugin's own object once more: its code is not kept here while it serves.
-    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError>;
 
     /// A file below the operator's folder, of at most `cap` bytes.
     async fn file(&self, path: &str, cap: usize) -> Result<Bytes, ReadError>;

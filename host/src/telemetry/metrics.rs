@@ -55,6 +55,13 @@ pub struct LoadLabels {
     pub outcome: &'static str,
 }
 
+/// Of bytes that became code, or did not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CompilationLabels {
+    /// `compiled`, `cached` (on disk), `shared` (with a plugin alive of the same bytes) or `failed`.
+    pub outcome: &'static str,
+}
+
 /// Of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CertificateLabels {
@@ -83,6 +90,8 @@ pub struct Metrics {
     pub unmeasured: Family<ObjectLabels, Counter>,
     /// Loads of plugins.
     pub loads: Family<LoadLabels, Counter>,
+    /// Where compiled code came from.
+    pub compilations: Family<CompilationLabels, Counter>,
     /// The generation that serves.
     pub generation: Family<PluginLabels, Gauge>,
     /// 1 while the newest version of a plugin is not the one that serves.
@@ -106,6 +115,7 @@ impl Default for Metrics {
             call_seconds: Durations::new_with_constructor(histogram),
             unmeasured: Family::default(),
             loads: Family::default(),
+            compilations: Family::default(),
             generation: Family::default(),
             rejected: Family::default(),
             policy_stale: Gauge::default(),
@@ -146,6 +156,8 @@ impl Metrics {
         let help = "Pods and nodes that a plugin was asked about for metrics.k8s.io and had no value of";
         registry.register("plugin_unmeasured", help, self.unmeasured.clone());
         registry.register("plugin_loads", "Loads of plugins", self.loads.clone());
+        let help = "Components that were compiled, came from the cache or from another plugin, or failed to compile";
+        registry.register("compilations", help, self.compilations.clone());
         let help = "How often the plugin has been loaded by this process";
         registry.register("plugin_generation", help, self.generation.clone());
         let help = "1 while the newest version of the plugin is not the one that serves";

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,7 +22,7 @@ use wasm_metrics_adapter::{
     objects::FixedObjects,
     policy::{self, Policy},
     registry,
-    reload::{Board, Reloader, Roll, Shared},
+    reload::{Board, Reloader, Roll, Shared, Turns},
     source::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Report, Reporter, Secret},
     telemetry::{Latch, LoadLabels, Metrics, Readiness},
 };
@@ -67,6 +70,7 @@ impl Stage {
             policy: policy.subscribe(),
             namespaces: tenants.iter().copied().chain([NAMESPACE]).map(str::to_owned).collect(),
             roll: Roll::default(),
+            turns: Turns::default(),
             changes: tokio::sync::watch::Sender::default(),
             runtime: world.runtime.clone(),
             registry: writer.into(),
@@ -194,6 +198,12 @@ pub(crate) fn id(name: &str) -> PluginId {
     PluginId { namespace: NAMESPACE.to_owned(), name: name.to_owned() }
 }
 
+/// A resource version: larger than all before.
+pub(crate) fn next_version() -> String {
+    static NEWEST: AtomicU64 = AtomicU64::new(1);
+    NEWEST.fetch_add(1, Ordering::Relaxed).to_string()
+}
+
 /// A probe plugin with a body of plugin.yaml in YAML's flow style.
 pub(crate) fn plugin(name: &str, config: &str, body: &str) -> RawPlugin {
     let manifest = format!(
@@ -203,7 +213,7 @@ pub(crate) fn plugin(name: &str, config: &str, body: &str) -> RawPlugin {
     RawPlugin {
         id: id(name),
         uid: "u-1".to_owned(),
-        version: "1".to_owned(),
+        version: next_version(),
         manifest: Some(manifest),
         code: BTreeMap::from([("plugin.wasm".to_owned(), guest("probe"))]),
         unknown_keys: Vec::new(),
@@ -244,7 +254,10 @@ impl Objects {
         match event {
             Event::Put(raw) => drop(plugins.insert(raw.id.clone(), raw.clone())),
             Event::Remove(id) => drop(plugins.remove(id)),
-            Event::Synced { .. } | Event::Touched(_) | Event::Unreadable(_) => {}
+            Event::Synced { namespace, present } => plugins.retain(|id, _| {
+                present.contains(id) || namespace.as_ref().is_some_and(|namespace| *namespace != id.namespace)
+            }),
+            Event::Touched(_) | Event::Unreadable(_) => {}
         }
     }
 
@@ -315,6 +328,11 @@ impl Objects {
 
 #[async_trait]
 impl Dependencies for Objects {
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        let found = self.plugins.lock().unwrap().get(id).cloned();
+        found.ok_or_else(|| ReadError::NotFound(format!("ConfigMap {id}")))
+    }
+
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError> {
         let gate = self.held.lock().unwrap().clone();
         if let Some(gate) = gate {
@@ -332,11 +350,6 @@ impl Dependencies for Objects {
     async fn config_map_key(&self, namespace: &str, name: &str, _: &str) -> Result<Bytes, ReadError> {
         let found = self.config_maps.lock().unwrap().get(name).cloned();
         found.ok_or_else(|| ReadError::NotFound(format!("ConfigMap {namespace}/{name}")))
-    }
-
-    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
-        let found = self.plugins.lock().unwrap().get(id).cloned();
-        found.ok_or_else(|| ReadError::NotFound(format!("ConfigMap {id}")))
     }
 
     async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {

@@ -92,7 +92,7 @@ async fn next(events: &mut Receiver<Event>) -> String {
 async fn plugins_are_listed_in_small_pages_and_then_watched() {
     let (mut plugins, mut events) = start();
     let (asked, reply) = plugins.next().await;
-    assert!(asked.query.contains("limit=8"), "{}", asked.query);
+    assert!(asked.query.contains("limit=2"), "{}", asked.query);
     reply.json(200, &list(&[config_map("a", "3")], "5", "more"));
     let (asked, reply) = plugins.next().await;
     assert!(asked.query.contains("continue=more"), "{}", asked.query);
