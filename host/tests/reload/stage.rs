@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -21,8 +21,8 @@ use wasm_metrics_adapter::{
     model::{ExternalQuery, FetchError, MetricName, PluginId, Provider as _, Selector},
     objects::FixedObjects,
     registry,
-    reload::{Reloader, Shared, Turns},
-    source::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Report, Reporter, Secret},
+    reload::{Board, Reloader, Shared, Turns},
+    source::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Report, Reporter, Secret, is_older},
     telemetry::{Latch, LoadLabels, Metrics, Readiness},
 };
 
@@ -41,6 +41,7 @@ pub(crate) struct Stage {
     pub(crate) reader: registry::Reader,
     pub(crate) first_loads: Latch,
     pub(crate) objects: Arc<Objects>,
+    board: Arc<Board>,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
@@ -55,8 +56,9 @@ impl Stage {
         let first_loads = Readiness::default().latch("plugins");
         let objects = Arc::new(Objects::default());
         let metrics = Arc::new(Metrics::default());
+        let board = Arc::<Board>::default();
         let shared = Shared {
-            board: Arc::default(),
+            board: board.clone(),
             turns: Turns::default(),
             changes: tokio::sync::watch::Sender::default(),
             runtime: world.runtime.clone(),
@@ -72,16 +74,21 @@ impl Stage {
         };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(Reloader::new(shared, first_loads.clone()).run(inbox, shutdown.clone()));
-        Self { events, reports, reader, first_loads, objects, metrics, shutdown, running }
+        Self { events, reports, reader, first_loads, objects, board, metrics, shutdown, running }
     }
 
     pub(crate) async fn send(&self, event: Event) {
-        self.objects.follow(&event);
-        self.events.send(event).await.unwrap();
+        self.tell(event).await;
         // The test's runtime has one thread: whoever is woken by the event has been at work before this ends.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The same, and nobody waits for anything: what is told next may come before anybody has looked at this.
+    pub(crate) async fn tell(&self, event: Event) {
+        self.objects.follow(&event);
+        self.events.send(event).await.unwrap();
     }
 
     pub(crate) async fn put(&self, plugin: RawPlugin) {
@@ -133,6 +140,28 @@ impl Stage {
         };
         let waited = tokio::time::timeout(PATIENCE, waiting).await;
         assert!(waited.is_ok(), "{plugin} has loaded {} times", self.loads(plugin, "loaded"));
+    }
+
+    /// Waits until the fate of this version of a plugin is known; without a version, until the plugin is gone.
+    pub(crate) async fn until_stands(&self, plugin: &str, version: Option<&str>) {
+        let waiting = async {
+            while self.standing(plugin)["version"].as_str() != version {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(waited.is_ok(), "{plugin} does not come to {version:?}: {}", self.standing(plugin));
+    }
+
+    /// The generation that a plugin is at; 0 for one that there is not.
+    pub(crate) fn generation(&self, plugin: &str) -> u64 {
+        self.standing(plugin)["generation"].as_u64().unwrap_or_default()
+    }
+
+    fn standing(&self, plugin: &str) -> serde_json::Value {
+        let board: serde_json::Value = serde_json::from_str(&self.board.to_json()).unwrap();
+        let plugins = board["plugins"].as_array().unwrap().iter();
+        plugins.filter(|standing| standing["plugin"] == id(plugin).to_string()).cloned().next().unwrap_or_default()
     }
 
     /// Loads of a plugin that ended so.
@@ -198,6 +227,7 @@ pub(crate) struct Objects {
     parts: Mutex<BTreeMap<String, Part>>,
     secrets: Mutex<BTreeMap<String, Secret>>,
     held: Mutex<Option<Arc<Semaphore>>>,
+    read_again: AtomicUsize,
 }
 
 impl Objects {
@@ -205,7 +235,12 @@ impl Objects {
     fn follow(&self, event: &Event) {
         let mut plugins = self.plugins.lock().unwrap();
         match event {
-            Event::Put(raw) => drop(plugins.insert(raw.id.clone(), raw.clone())),
+            Event::Put(raw) => {
+                let is_late = plugins.get(&raw.id).is_some_and(|known| is_older(&raw.version, &known.version));
+                if !is_late {
+                    plugins.insert(raw.id.clone(), raw.clone());
+                }
+            }
             Event::Remove(id) => drop(plugins.remove(id)),
             Event::Synced(present) => plugins.retain(|id, _| present.contains(id)),
             Event::Touched(_) => {}
@@ -233,6 +268,11 @@ impl Objects {
         Dependency::Secret { namespace: NAMESPACE.to_owned(), name: name.to_owned() }
     }
 
+    /// How often plugins were read again.
+    pub(crate) fn read_again(&self) -> usize {
+        self.read_again.load(Ordering::Relaxed)
+    }
+
     /// From now on reading a part takes until this is released.
     pub(crate) fn hold(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
@@ -244,6 +284,7 @@ impl Objects {
 #[async_trait]
 impl Dependencies for Objects {
     async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        self.read_again.fetch_add(1, Ordering::Relaxed);
         let found = self.plugins.lock().unwrap().get(id).cloned();
         found.ok_or_else(|| ReadError::NotFound(format!("ConfigMap {id}")))
     }
