@@ -8,6 +8,8 @@ use tokio::sync::mpsc::{Receiver, UnboundedSender, channel};
 use super::*;
 use crate::source::fake_api::{Asked, FakeApi, Reply};
 
+mod trouble;
+
 const CONFIGMAPS: &str = "/api/v1/namespaces/metrics/configmaps";
 const PLUGINS: &str = "wasm-metrics-adapter.io%2Fplugin%3Dtrue";
 
