@@ -18,10 +18,12 @@ mod identities;
 #[path = "reload/stage.rs"]
 mod stage;
 mod support;
+#[path = "reload/tenants.rs"]
+mod tenants;
 
 use std::sync::Arc;
 
-use stage::{Stage, id, in_a_part, plugin, with_code};
+use stage::{Stage, id, in_a_part, next_version, plugin, with_code};
 use tokio::{net::TcpListener, sync::Semaphore};
 use wasm_metrics_adapter::{
     model::{Provider as _, Reason},
@@ -150,9 +152,9 @@ async fn the_same_content_again_does_nothing() {
     let mut stage = Stage::new().await;
     let mut queue = plugin("queue", "value: '1', metrics: depth", "");
     stage.load(queue.clone()).await;
-    queue.version = "2".to_owned();
+    queue.version = next_version();
     stage.put(queue.clone()).await;
-    stage.send(Event::Synced(vec![id("queue")])).await;
+    stage.synced(&[id("queue")]).await;
     stage.put(queue).await;
     stage.put(plugin("queue", "value: '2', metrics: depth", "")).await;
     stage.until("depth", is("2")).await;
@@ -166,7 +168,7 @@ async fn what_a_restarted_watch_no_longer_has_is_withdrawn() {
     let mut stage = Stage::new().await;
     stage.load(plugin("stays", "value: '1', metrics: stays", "")).await;
     stage.load(plugin("goes", "value: '2', metrics: goes", "")).await;
-    stage.send(Event::Synced(vec![id("stays")])).await;
+    stage.synced(&[id("stays")]).await;
     stage.until("goes", fails_with(Reason::MetricNotFound)).await;
     assert_eq!(stage.ask("stays").await.unwrap(), "1");
 }
@@ -183,7 +185,7 @@ async fn a_claim_of_a_plugin_that_loads_is_unavailable_and_delays_no_other() {
     stage.put(with_code(plugin("broken", "", ""), "garbage")).await;
     assert_eq!(stage.report().await.reason, "Rejected");
     assert_eq!(stage.ask("queue").await.unwrap(), "2");
-    stage.send(Event::Synced(vec![id("slow"), id("quick"), id("broken")])).await;
+    stage.synced(&[id("slow"), id("quick"), id("broken")]).await;
     assert!(!stage.first_loads.is_open(), "one has neither loaded nor failed");
     gate.add_permits(Semaphore::MAX_PERMITS);
     assert_eq!(stage.report().await.reason, "Loaded");
@@ -300,7 +302,7 @@ async fn a_stop_waits_for_no_load_and_leaves_what_serves() {
     stage.load(plugin("queue", "value: '7', metrics: depth", "")).await;
     let _never = stage.objects.hold();
     stage.put(in_a_part("slow", "", "")).await;
-    stage.send(Event::Synced(vec![id("queue"), id("slow")])).await;
+    stage.synced(&[id("queue"), id("slow")]).await;
     let reader = stage.stop().await;
     assert_eq!(reader.catalog().external.iter().map(ToString::to_string).collect::<Vec<_>>(), ["depth"]);
 }

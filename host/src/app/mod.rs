@@ -6,8 +6,10 @@ mod certificate;
 mod endpoints;
 mod expiry;
 mod filters;
+mod followed_file;
 mod health;
 mod pipeline;
+mod policy_file;
 mod requests;
 mod rooms;
 
@@ -66,7 +68,11 @@ async fn serve(config: Config, guests: tokio::runtime::Handle) -> anyhow::Result
     let board = Arc::<reload::Board>::default();
     let shared = rooms.reload(&config, writer, board.clone(), metrics.clone(), stop.clone());
     let reloader = reload::Reloader::new(shared, first_loads);
-    let (events, inbox) = tokio::sync::mpsc::channel(64);
+    // Each event may be a ConfigMap of 1 MiB, and the reloader takes them as they come.
+    let (events, inbox) = tokio::sync::mpsc::channel(1);
+    if let Some(files) = rooms.plugin_files.clone() {
+        background.spawn(files.run(events.clone()));
+    }
     background.spawn(rooms.source.run(events));
     let reloading = background.spawn(reloader.run(inbox, stop.clone()));
 

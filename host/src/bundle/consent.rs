@@ -12,6 +12,7 @@ use crate::{
 use super::{BundleError, Grants};
 
 const ORIGINS_ANNOTATION: &str = "wasm-metrics-adapter.io/allowed-origins";
+const EXPOSE_ANNOTATION: &str = "wasm-metrics-adapter.io/expose-to-guest";
 const AUDIENCES_ANNOTATION: &str = "wasm-metrics-adapter.io/allowed-audiences";
 
 /// The one type of [`REFUSED_TYPES`] that may serve as a client certificate: its key signs, and is never sent.
@@ -33,6 +34,24 @@ pub(super) const REFUSED_TYPES: [&str; 7] = [
 /// and name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretRefused {
+    /// Not for the eyes of plugins.
+    #[error(
+        "{name} does not consent to be read by plugins; to let those of its namespace read it, add the annotation `{EXPOSE_ANNOTATION}: \"true\"`"
+    )]
+    NotExposed {
+        /// The Secret.
+        name: String,
+    },
+    /// A value that is no text of a plugin's settings.
+    #[error(
+        "key `{key}` of {name} is no UTF-8 text of at most 64 KiB, and plugins read texts; encode it, as in base64"
+    )]
+    NotText {
+        /// The Secret.
+        name: String,
+        /// The key.
+        key: String,
+    },
     /// The adapter's own.
     #[error(
         "{name} is the adapter's own and no plugin's credential; put the backend's credential into a Secret of its own"
@@ -179,6 +198,19 @@ pub(super) async fn service_account(
 }
 
 impl Consenting {
+    /// A labelled Secret, for tests of what it consents to.
+    #[cfg(test)]
+    pub(super) fn of_secret(namespace: &str, name: &str, annotations: &[(&str, &str)], data: &[(&str, &[u8])]) -> Self {
+        let annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let data = data.iter().map(|(key, value)| ((*key).to_owned(), bytes::Bytes::copy_from_slice(value)));
+        Self {
+            dependency: Dependency::Secret { namespace: namespace.to_owned(), name: name.to_owned() },
+            name: format!("Secret {namespace}/{name}"),
+            annotations: annotations.collect(),
+            data: data.collect(),
+        }
+    }
+
     fn if_labelled(self, labels: &BTreeMap<String, String>) -> Result<Self, BundleError> {
         if labels.get(CREDENTIAL_LABEL).map(String::as_str) == Some("true") {
             return Ok(self);
@@ -216,6 +248,14 @@ impl Consenting {
         }
         let (audience, allowed) = (audience.to_owned(), or_nothing(allowed));
         Err(SecretRefused::Audience { name: self.name(), audience, allowed })
+    }
+
+    /// Whether plugins may read it themselves: being sent to an origin is another consent.
+    pub(super) fn consents_to_be_read(&self) -> Result<(), SecretRefused> {
+        match self.annotation(EXPOSE_ANNOTATION) {
+            "true" => Ok(()),
+            _ => Err(SecretRefused::NotExposed { name: self.name() }),
+        }
     }
 
     /// The bytes under `key`.

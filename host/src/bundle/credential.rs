@@ -81,6 +81,10 @@ pub struct ServiceAccountTokens {
 pub struct SecretValue(Zeroizing<String>);
 
 impl SecretValue {
+    pub(super) fn new(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+
     /// The value itself, for the request that carries it and nothing else.
     pub fn reveal(&self) -> &str {
         &self.0

@@ -93,6 +93,14 @@ pub enum BundleError {
         /// Why not, and what to do.
         why: String,
     },
+    /// A registry, which this version knows and does not speak to.
+    #[error(
+        "component.oci: this version does not pull from registries, so {reference} is not loaded; put the component into the ConfigMap or parts"
+    )]
+    Registry {
+        /// The reference.
+        reference: String,
+    },
     /// An object that can't be read, or not now.
     #[error("plugin.yaml needs what could not be read: {cause}; {remedy}")]
     Unreadable {
@@ -136,6 +144,7 @@ impl BundleError {
             (ReadError::NotFound(_), Dependency::ServiceAccount { .. }) => {
                 "create it, with the label and annotations of a credential"
             }
+            (ReadError::NotFound(_), Dependency::File { .. }) => "correct the path, or put the file there",
             (ReadError::Malformed(_), _) => "correct it",
             (ReadError::Unavailable(_), _) => "it will be tried again",
         };

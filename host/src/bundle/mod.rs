@@ -9,14 +9,15 @@ mod consent;
 mod credential;
 mod decompress;
 mod error;
+mod guest_secrets;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    manifest::{ConfigMapKey, CredentialForm, PluginConfiguration},
+    manifest::{Component, ConfigMapKey, CredentialForm, PluginConfiguration},
     model::PluginId,
     source::{Dependencies, Dependency, RawPlugin},
 };
@@ -63,6 +64,8 @@ pub struct Bundle {
     pub interfaces: Interfaces,
     /// What the adapter puts on the plugin's requests.
     pub credentials: Vec<Credential>,
+    /// What the plugin reads beside its `config`.
+    pub secrets: BTreeMap<String, SecretValue>,
     /// More certificate authorities for the plugin's backends, in PEM, not yet read.
     pub authorities: Option<Authorities>,
 }
@@ -98,11 +101,12 @@ pub async fn assemble(
     if configuration.suspend {
         return Ok(Assembled::Suspended);
     }
-    let packed = code::gather(raw, configuration.component.as_ref(), dependencies).await?;
     let cap = grants.component_bytes;
+    let packed = code::gather(raw, configuration.component.as_ref(), dependencies, cap).await?;
     let (code, sha256, interfaces) =
         tokio::task::spawn_blocking(move || unpack(&packed, cap)).await.map_err(|_| BundleError::Interrupted)??;
     let credentials = credential::resolve(&raw.id, &configuration.credentials, dependencies, grants).await?;
+    let secrets = guest_secrets::resolve(&raw.id, &configuration.secrets, dependencies, grants).await?;
     let authorities = authorities(&raw.id, configuration.ca_from.as_ref(), dependencies).await?;
     Ok(Assembled::Ready(Box::new(Bundle {
         id: raw.id.clone(),
@@ -113,6 +117,7 @@ pub async fn assemble(
         sha256,
         interfaces,
         credentials,
+        secrets,
         authorities,
     })))
 }
@@ -122,16 +127,24 @@ pub async fn assemble(
 pub fn dependencies(raw: &RawPlugin) -> Vec<Dependency> {
     let Ok(configuration) = PluginConfiguration::parse(raw.manifest.as_deref()) else { return Vec::new() };
     let namespace = &raw.id.namespace;
-    let parts = configuration.component.iter().flat_map(|parts| &parts.names);
-    let parts = parts.map(|name| Dependency::Part { namespace: namespace.clone(), name: name.clone() });
-    let kept = configuration.credentials.iter().map(|credential| match &credential.form {
-        CredentialForm::Secret { name, .. } => Dependency::Secret { namespace: namespace.clone(), name: name.clone() },
+    let secret = |name: &String| Dependency::Secret { namespace: namespace.clone(), name: name.clone() };
+    let code = match &configuration.component {
+        Some(Component::Parts(parts)) => {
+            let part = |name: &String| Dependency::Part { namespace: namespace.clone(), name: name.clone() };
+            parts.names.iter().map(part).collect()
+        }
+        Some(Component::File(path)) => vec![Dependency::File { path: path.clone() }],
+        Some(Component::Oci(_)) | None => Vec::new(),
+    };
+    let credentials = configuration.credentials.iter().map(|credential| match &credential.form {
+        CredentialForm::Secret { name, .. } => secret(name),
         CredentialForm::ServiceAccountToken { service_account, .. } => {
             Dependency::ServiceAccount { namespace: namespace.clone(), name: service_account.clone() }
         }
     });
+    let secrets = configuration.secrets.values().map(|source| secret(&source.secret));
     let ca = configuration.ca_from.iter().map(|from| config_map(&raw.id, from));
-    parts.chain(kept).chain(ca).collect::<BTreeSet<_>>().into_iter().collect()
+    code.into_iter().chain(credentials).chain(secrets).chain(ca).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The bundle of authorities that `from` names. What is public needs nobody's consent.

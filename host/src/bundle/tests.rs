@@ -13,6 +13,7 @@ struct Objects {
     parts: BTreeMap<String, Part>,
     secrets: BTreeMap<String, Secret>,
     config_maps: BTreeMap<String, Bytes>,
+    files: BTreeMap<String, Bytes>,
     down: bool,
     asked: Mutex<Vec<String>>,
 }
@@ -30,6 +31,10 @@ impl Objects {
 
 #[async_trait]
 impl Dependencies for Objects {
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        unreachable!("a bundle is made of the plugin {id} that it is given")
+    }
+
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError> {
         self.find(&self.parts, namespace, name)
     }
@@ -40,6 +45,10 @@ impl Dependencies for Objects {
 
     async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError> {
         self.find(&self.config_maps, namespace, &format!("{name}/{key}"))
+    }
+
+    async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {
+        self.find(&self.files, "files", path)
     }
 }
 
@@ -101,6 +110,7 @@ async fn a_component_alone_is_a_whole_plugin() {
         sha256: digest(&component()),
         interfaces: Interfaces { external: true, ..Interfaces::default() },
         credentials: Vec::new(),
+        secrets: BTreeMap::new(),
         authorities: None,
     };
     assert_eq!(bundle(&plugin, &Objects::default()).await, Ok(expected));

@@ -52,6 +52,12 @@ const METADATA_V6: [Ipv6Addr; 3] = [
 ];
 
 impl AddressPolicy {
+    /// The same for whom no exception holds.
+    #[must_use]
+    pub fn strict(&self) -> Self {
+        Self { loopback: Vec::new(), api_server: self.api_server.clone() }
+    }
+
     /// Checks an address that is about to be dialled.
     ///
     /// # Errors

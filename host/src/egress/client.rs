@@ -89,6 +89,8 @@ pub struct EgressConfig {
     /// Exchanges under way at once; more wait, within their timeouts. It bounds sockets and memory: at most this many
     /// connections are busy and this many bodies held, whatever a guest asks for.
     pub exchanges: usize,
+    /// Whether the operator's networks of loopback addresses ([`AddressPolicy::loopback`]) are not for it.
+    pub strict_addresses: bool,
 }
 
 /// The way of one plugin to its backends.

@@ -79,7 +79,8 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(shared: &Arc<Shared>, config: &EgressConfig) -> Self {
-        let dial = Dial { shared: Arc::clone(shared), lookups: Arc::new(Semaphore::new(LOOKUPS)) };
+        let addresses = if config.strict_addresses { shared.addresses.strict() } else { shared.addresses.clone() };
+        let dial = Dial { shared: Arc::clone(shared), addresses, lookups: Arc::new(Semaphore::new(LOOKUPS)) };
         let tls = |certificate: Option<&Arc<CertifiedKey>>| {
             let mut tls = shared.tls_for(config.extra_roots.as_ref());
             // Tickets are one plugin's own, and one identity's: a session must not outlive the plugin or be taken up by another.
@@ -124,6 +125,7 @@ impl Service<Uri> for Connector {
 #[derive(Clone)]
 struct Dial {
     shared: Arc<Shared>,
+    addresses: AddressPolicy,
     lookups: Arc<Semaphore>,
 }
 
@@ -145,7 +147,7 @@ impl Service<Uri> for Dial {
                 Ok(address) => vec![address],
                 Err(_) => dial.look_up(host.to_owned()).await?,
             };
-            let addresses = allowed(&dial.shared.addresses, found, port)?;
+            let addresses = allowed(&dial.addresses, found, port)?;
             connect(target, addresses).await
         })
     }

@@ -2,10 +2,13 @@
 //! the adapter cannot hold a value that is out of bounds. No I/O; origins stay texts until the `egress` room parses
 //! them.
 
+mod ceiling;
+mod component;
 mod credentials;
 mod document;
 mod fields;
 mod limits;
+mod secrets;
 mod serves;
 mod tls;
 
@@ -13,26 +16,26 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::model::Claims;
 
+pub use ceiling::Excess;
+pub use component::{Component, OciArtifact, Parts};
 pub use credentials::{ClientAuthentication, ClientCredentials, CredentialForm, CredentialRequest, SecretForm};
 pub use document::MAX_BYTES;
 pub use fields::nearest;
+pub(crate) use fields::{Field, Fields};
 pub use limits::Limits;
+pub use secrets::SecretKey;
 pub use tls::ConfigMapKey;
 
 use document::Value;
-use fields::{Field, Fields};
 
-const API_VERSION: &str = "wasm-metrics-adapter.io/v1alpha1";
 const KIND: &str = "PluginConfiguration";
 
-/// Parts of one component: 64 ConfigMaps of 1 MiB are more than any component may have.
-const MAX_PARTS: usize = 64;
 
 /// What plugin.yaml says, with defaults where it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginConfiguration {
     /// Where the code is, if not in the ConfigMap itself.
-    pub component: Option<Parts>,
+    pub component: Option<Component>,
     /// Whether the plugin is to answer nothing for now.
     pub suspend: bool,
     /// How often its lists are asked for. Default 60 s, from 5 s to 24 h.
@@ -45,6 +48,8 @@ pub struct PluginConfiguration {
     pub egress: Vec<String>,
     /// What the adapter puts on its requests.
     pub credentials: Vec<CredentialRequest>,
+    /// Values of Secrets that it reads itself, by the names under which it finds them beside `config`.
+    pub secrets: BTreeMap<String, SecretKey>,
     /// More authorities that vouch for its backends, in PEM.
     pub ca_from: Option<ConfigMapKey>,
     /// What it may use.
@@ -61,19 +66,11 @@ impl Default for PluginConfiguration {
             config: BTreeMap::new(),
             egress: Vec::new(),
             credentials: Vec::new(),
+            secrets: BTreeMap::new(),
             ca_from: None,
             limits: Limits::default(),
         }
     }
-}
-
-/// A component in several ConfigMaps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parts {
-    /// The ConfigMaps, in order; at least one, none twice.
-    pub names: Vec<String>,
-    /// SHA-256 of the decompressed component, in lower-case hexadecimal digits.
-    pub sha256: String,
 }
 
 /// Why a plugin.yaml was refused. Each message names the field and what to write.
@@ -155,11 +152,19 @@ pub enum ManifestError {
     },
 }
 
+impl ManifestError {
+    /// The same of another document than plugin.yaml, which is written in the same way.
+    pub(crate) fn about(&self, document: &str) -> String {
+        let text = self.to_string();
+        text.strip_prefix("plugin.yaml").map_or_else(|| text.clone(), |rest| format!("{document}{rest}"))
+    }
+}
+
 impl PluginConfiguration {
     /// Reads `data["plugin.yaml"]`; absent means all defaults.
     pub fn parse(text: Option<&str>) -> Result<Self, ManifestError> {
         let Some(text) = text else { return Ok(Self::default()) };
-        let root = Field { path: String::new(), value: document::parse(text)? };
+        let root = Field::document(text)?;
         let known = [
             "apiVersion",
             "kind",
@@ -170,46 +175,27 @@ impl PluginConfiguration {
             "config",
             "egress",
             "credentials",
+            "secrets",
             "tls",
             "limits",
         ];
         let mut fields = Fields::of(root, &known)?;
-        for (name, value) in [("apiVersion", API_VERSION), ("kind", KIND)] {
-            let expected = format!("`{value}`");
-            fields.require(name, &expected)?.parsed(&expected, |text| (text == value).then_some(()))?;
-        }
+        fields.expect_kind(KIND)?;
+        let config = fields.take("config").map(config).transpose()?.unwrap_or_default();
+        let secrets = fields.take("secrets").map(|field| secrets::parse(field, &config)).transpose()?;
         Ok(Self {
-            component: fields.take("component").map(parts).transpose()?,
+            component: fields.take("component").map(component::parse).transpose()?,
             suspend: fields.take("suspend").map(Field::boolean).transpose()?.unwrap_or_default(),
             list_every: fields.take("listEvery").map(limits::list_every).transpose()?.unwrap_or(limits::LIST_EVERY),
             claims: fields.take("serves").map(serves::parse).transpose()?.unwrap_or_default(),
-            config: fields.take("config").map(config).transpose()?.unwrap_or_default(),
+            config,
             egress: fields.take("egress").map(egress).transpose()?.unwrap_or_default(),
             credentials: fields.take("credentials").map(credentials::parse).transpose()?.unwrap_or_default(),
+            secrets: secrets.unwrap_or_default(),
             ca_from: fields.take("tls").map(tls::parse).transpose()?,
             limits: fields.take("limits").map(Limits::parse).transpose()?.unwrap_or_default(),
         })
     }
-}
-
-fn parts(field: Field) -> Result<Parts, ManifestError> {
-    let names = "a list of at least one and at most 64 names of ConfigMaps, none twice";
-    let mut fields = Fields::of(field, &["parts"])?;
-    let mut fields = Fields::of(fields.require("parts", "`{names: [...], sha256: ...}`")?, &["names", "sha256"])?;
-    let field = fields.require("names", names)?;
-    let path = field.path.clone();
-    let list: Vec<String> = field.items(names)?.into_iter().map(object_name).collect::<Result<_, _>>()?;
-    let distinct: std::collections::BTreeSet<_> = list.iter().collect();
-    if list.is_empty() || list.len() > MAX_PARTS || distinct.len() < list.len() {
-        let found = format!("{} names, {} of them different,", list.len(), distinct.len());
-        return Err(ManifestError::Invalid { path, found, expected: names.to_owned() });
-    }
-    let digest = "the SHA-256 of the decompressed component in 64 hexadecimal digits, in quotes";
-    let sha256 = fields.require("sha256", digest)?.parsed(digest, |text| {
-        let legal = text.len() == 64 && text.chars().all(|digit| digit.is_ascii_hexdigit());
-        legal.then(|| text.to_ascii_lowercase())
-    })?;
-    Ok(Parts { names: list, sha256 })
 }
 
 fn config(field: Field) -> Result<BTreeMap<String, String>, ManifestError> {
@@ -232,6 +218,11 @@ fn object_name(field: Field) -> Result<String, ManifestError> {
     field.parsed("an object's name: lower-case letters, digits, `-` and `.`", |text| {
         is_object_name(text).then(|| text.to_owned())
     })
+}
+
+/// A DNS label (RFC 1123), as the names of namespaces are.
+pub(crate) fn is_namespace(text: &str) -> bool {
+    is_object_name(text) && text.len() <= 63 && !text.contains('.')
 }
 
 /// A DNS subdomain (RFC 1123), as Kubernetes asks of names: also what keeps a name from changing the path of a URL.

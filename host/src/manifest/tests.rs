@@ -2,7 +2,7 @@ mod credentials;
 
 use http::HeaderName;
 
-use super::*;
+use super::{fields::API_VERSION, *};
 use crate::model::{CustomPattern, GroupResource, Pattern};
 
 fn parse(body: &str) -> Result<PluginConfiguration, ManifestError> {
@@ -65,7 +65,10 @@ limits: {{ memory: 128Mi, timeout: 500ms, cpu: 1s, concurrency: 4, responseBytes
     );
     let deployments = GroupResource { group: "apps".to_owned(), name: "deployments".to_owned() };
     let expected = PluginConfiguration {
-        component: Some(Parts { names: vec!["queue-0".to_owned(), "queue-1".to_owned()], sha256: "ab".repeat(32) }),
+        component: Some(Component::Parts(Parts {
+            names: vec!["queue-0".to_owned(), "queue-1".to_owned()],
+            sha256: "ab".repeat(32),
+        })),
         suspend: true,
         list_every: Duration::from_secs(90),
         claims: Claims {
@@ -93,6 +96,7 @@ limits: {{ memory: 128Mi, timeout: 500ms, cpu: 1s, concurrency: 4, responseBytes
                 ),
             },
         ],
+        secrets: BTreeMap::new(),
         ca_from: Some(ConfigMapKey { config_map: "mq-ca".to_owned(), key: "ca.crt".to_owned() }),
         limits: Limits {
             memory_bytes: 128 << 20,
@@ -146,9 +150,6 @@ fn fields_of_later_versions_are_unknown_and_never_ignored() {
         "guard: {min: 0}",
         "tls: {insecureSkipVerify: true}",
         "tls: {caFrom: {secret: a, key: b}}",
-        "secrets: {password: {secret: redis, key: password}}",
-        "component: {oci: {ref: a}}",
-        "component: {file: a.wasm}",
         "credentials: [{origin: 'https://a', digest: {secret: a}}]",
     ] {
         let error = refused(body);

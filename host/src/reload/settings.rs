@@ -1,6 +1,6 @@
 //! From a bundle to what the runtime is told of a plugin: origins, credentials and limits as plugin.yaml asks for them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
@@ -9,18 +9,19 @@ use super::{Shared, outcome::LoadFailure};
 use crate::{
     bundle::{Bundle, CredentialValue, OAuth2Client, ServiceAccountTokens},
     egress,
+    policy::Ceilings,
     runtime::{Limits, PluginSettings},
     source::Dependencies,
 };
 
 /// The settings of the plugin of `bundle`.
-pub(super) fn settings(bundle: &Bundle, shared: &Shared) -> Result<PluginSettings, LoadFailure> {
+pub(super) fn settings(bundle: &Bundle, ceilings: &Ceilings, shared: &Shared) -> Result<PluginSettings, LoadFailure> {
     let configuration = &bundle.configuration;
     let limits = &configuration.limits;
-    let egress = egress(bundle, &shared.dependencies)?;
+    let egress = egress(bundle, ceilings, &shared.dependencies)?;
     Ok(PluginSettings {
         id: bundle.id.clone(),
-        config: configuration.config.clone().into_iter().collect(),
+        config: config(bundle),
         http: egress::Client::new(bundle.id.clone(), egress, shared.egress.clone()),
         limits: Limits {
             memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
@@ -32,7 +33,18 @@ pub(super) fn settings(bundle: &Bundle, shared: &Shared) -> Result<PluginSetting
     })
 }
 
-fn egress(bundle: &Bundle, dependencies: &Arc<dyn Dependencies>) -> Result<egress::EgressConfig, LoadFailure> {
+/// What the guest reads: its settings, and Secrets that consent to be read.
+fn config(bundle: &Bundle) -> Vec<(String, String)> {
+    let secrets = bundle.secrets.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned()));
+    let all: BTreeMap<_, _> = bundle.configuration.config.clone().into_iter().chain(secrets).collect();
+    all.into_iter().collect()
+}
+
+fn egress(
+    bundle: &Bundle,
+    ceilings: &Ceilings,
+    dependencies: &Arc<dyn Dependencies>,
+) -> Result<egress::EgressConfig, LoadFailure> {
     let configuration = &bundle.configuration;
     let origins = configuration.egress.iter().map(|origin| egress::Origin::parse(origin));
     let origins = origins.collect::<Result<egress::Origins, _>>()?;
@@ -43,6 +55,7 @@ fn egress(bundle: &Bundle, dependencies: &Arc<dyn Dependencies>) -> Result<egres
         origins,
         response_bytes: configuration.limits.response_bytes,
         exchanges: configuration.limits.concurrency as usize,
+        strict_addresses: !ceilings.internal_addresses,
     })
 }
 

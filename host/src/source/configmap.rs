@@ -29,13 +29,16 @@ use tokio::sync::mpsc::Sender;
 use crate::model::PluginId;
 
 use super::{
-    CREDENTIAL_LABEL, Dependencies, Dependency, Event, IssuedToken, PART_LABEL, PLUGIN_LABEL, Part, ReadError, Secret,
-    ServiceAccount, object,
+    CREDENTIAL_LABEL, Dependencies, Dependency, Event, IssuedToken, PART_LABEL, PLUGIN_LABEL, Part, RawPlugin, ReadError,
+    Secret, ServiceAccount, object, order::Newest, plugin_files::no_folder,
 };
 
-/// ConfigMaps in one page of a list. A page is held decoded, and each ConfigMap can have 1 MiB (twice that while it is
-/// decoded).
-const PLUGINS_PER_PAGE: u32 = 8;
+/// ConfigMaps in one page of a list. A page is held as text and decoded, which is 3 MiB for a full ConfigMap, and while it is
+/// worked through, the one before is still on its way through the reload.
+const PLUGINS_PER_PAGE: u32 = 2;
+/// How long the API server keeps a watch open, in seconds. A minute instead of kube's five: a connection that died in silence is
+/// noticed as late as this, and plugins change in the meantime. Taking a watch up again costs one request.
+pub const WATCH_SECONDS: u32 = 60;
 
 /// Watches one namespace.
 pub struct ConfigMapSource {
@@ -55,7 +58,7 @@ impl ConfigMapSource {
     pub async fn run(self, events: Sender<Event>) {
         let Self { client, namespace } = self;
         let plugins = Api::<DeserializeGuard<ConfigMap>>::namespaced(client.clone(), &namespace);
-        let page = watcher::Config::default().labels(&format!("{PLUGIN_LABEL}=true")).page_size(PLUGINS_PER_PAGE);
+        let page = watched(&format!("{PLUGIN_LABEL}=true")).page_size(PLUGINS_PER_PAGE);
         let plugins = watcher(plugins, page).default_backoff().boxed();
         let parts = watched_metadata::<ConfigMap>(&client, &namespace, PART_LABEL);
         let secrets = watched_metadata::<KubernetesSecret>(&client, &namespace, &format!("{CREDENTIAL_LABEL}=true"));
@@ -74,6 +77,12 @@ impl ConfigMapSource {
     }
 }
 
+/// What has these labels. Lists name no resource version, so they are quorum reads: a list from an API server whose cache lags would
+/// lack plugins that a watch has told of.
+fn watched(labels: &str) -> watcher::Config {
+    watcher::Config::default().labels(labels).timeout(WATCH_SECONDS)
+}
+
 fn watched_metadata<K>(client: &Client, namespace: &str, labels: &str) -> WatchEvents<PartialObjectMeta<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -84,12 +93,12 @@ where
         + 'static,
 {
     let api = Api::<PartialObjectMeta<K>>::namespaced(client.clone(), namespace);
-    watcher(api, watcher::Config::default().labels(labels)).default_backoff().boxed()
+    watcher(api, watched(labels)).default_backoff().boxed()
 }
 
 /// Returns when nobody listens any more.
 async fn follow_plugins(mut watch: WatchEvents<DeserializeGuard<ConfigMap>>, namespace: &str, events: &Sender<Event>) {
-    let mut listed = Vec::new();
+    let (mut listed, mut newest) = (Vec::new(), Newest::default());
     while let Some(event) = watch.next().await {
         let event = match event {
             Ok(watcher::Event::Init) => {
@@ -99,14 +108,21 @@ async fn follow_plugins(mut watch: WatchEvents<DeserializeGuard<ConfigMap>>, nam
             Ok(watcher::Event::InitApply(guarded)) => {
                 // One that can't be decoded still exists: its last good version stays.
                 listed.push(id_of(guarded.meta(), namespace));
-                put(guarded, namespace)
+                put(guarded, namespace, &mut newest)
             }
-            Ok(watcher::Event::InitDone) => Some(Event::Synced(std::mem::take(&mut listed))),
-            Ok(watcher::Event::Apply(guarded)) => put(guarded, namespace),
-            Ok(watcher::Event::Delete(guarded)) => Some(Event::Remove(id_of(guarded.meta(), namespace))),
+            Ok(watcher::Event::InitDone) => {
+                newest.keep(&listed);
+                let present = std::mem::take(&mut listed);
+                Some(Event::Synced { namespace: Some(namespace.to_owned()), present })
+            }
+            Ok(watcher::Event::Apply(guarded)) => put(guarded, namespace, &mut newest),
+            Ok(watcher::Event::Delete(guarded)) => {
+                let (id, version) = (id_of(guarded.meta(), namespace), version_of(guarded.meta()));
+                newest.removes(&id, version).then_some(Event::Remove(id))
+            }
             Err(error) => {
                 tracing::warn!(namespace, error = %described(&error), "the watch of plugin ConfigMaps failed and is tried again; loaded plugins stay");
-                None
+                is_forbidden(&error).then(|| Event::Unreadable(namespace.to_owned()))
             }
         };
         if let Some(event) = event
@@ -117,7 +133,10 @@ async fn follow_plugins(mut watch: WatchEvents<DeserializeGuard<ConfigMap>>, nam
     }
 }
 
-fn put(guarded: DeserializeGuard<ConfigMap>, namespace: &str) -> Option<Event> {
+fn put(guarded: DeserializeGuard<ConfigMap>, namespace: &str, newest: &mut Newest) -> Option<Event> {
+    if !newest.takes(&id_of(guarded.meta(), namespace), version_of(guarded.meta())) {
+        return None;
+    }
     match guarded.0 {
         Ok(object) => Some(Event::Put(object::plugin(object, namespace))),
         Err(invalid) => {
@@ -190,18 +209,26 @@ fn id_of(metadata: &ObjectMeta, namespace: &str) -> PluginId {
     }
 }
 
+fn version_of(metadata: &ObjectMeta) -> &str {
+    metadata.resource_version.as_deref().unwrap_or_default()
+}
+
 /// The error with its cause, which kube's own text leaves out in places, and the rule to add where one is missing.
 fn described(error: &watcher::Error) -> String {
-    let forbidden = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.is_forbidden(),
-        _ => false,
-    };
-    let remedy = if forbidden { "; grant its ServiceAccount get, list and watch there" } else { "" };
+    let remedy = if is_forbidden(error) { "; grant its ServiceAccount get, list and watch there" } else { "" };
     format!("{error}{remedy}")
 }
 
-/// Reads parts and Secrets with one GET each.
+/// Whether it will stay so until somebody grants a right.
+fn is_forbidden(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.is_forbidden(),
+        _ => false,
+    }
+}
+
+/// Reads plugins, parts and Secrets with one GET each.
 ///
 /// A GET names no resource version, so it is a quorum read: an answer is never older than what a watch has told. With
 /// `resourceVersion=0` an API server whose cache lags could show a Secret as it was before its consent was withdrawn.
@@ -238,12 +265,25 @@ fn failed(error: kube::Error, what: String, verb: &str, resource: &str, namespac
 
 #[async_trait]
 impl Dependencies for ClusterDependencies {
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        let object = self.get::<ConfigMap>(&id.namespace, &id.name).await?;
+        let label = object.metadata.labels.as_ref().and_then(|labels| labels.get(PLUGIN_LABEL));
+        match label.map(String::as_str) {
+            Some("true") => Ok(object::plugin(object, &id.namespace)),
+            _ => Err(ReadError::NotFound(format!("ConfigMap {id} with the label `{PLUGIN_LABEL}: \"true\"`"))),
+        }
+    }
+
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError> {
         object::part(self.get::<ConfigMap>(namespace, name).await?, &format!("{namespace}/{name}"))
     }
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError> {
         Ok(object::secret(self.get::<KubernetesSecret>(namespace, name).await?))
+    }
+
+    async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {
+        Err(no_folder(path))
     }
 
     async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError> {

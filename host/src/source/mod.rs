@@ -4,6 +4,8 @@
 pub mod configmap;
 pub mod directory;
 mod object;
+mod order;
+pub mod plugin_files;
 pub mod report;
 
 #[cfg(test)]
@@ -16,6 +18,8 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use crate::model::PluginId;
+
+pub use order::is_older;
 
 /// Marks a ConfigMap as a plugin, if it is `true`.
 pub const PLUGIN_LABEL: &str = "wasm-metrics-adapter.io/plugin";
@@ -33,8 +37,15 @@ pub enum Event {
     Remove(PluginId),
     /// A part, Secret or ConfigMap is there, has changed or is gone: plugins that name it are worth another look.
     Touched(Dependency),
-    /// All that existed when the watch (re)started has been delivered: plugins that were not are gone.
-    Synced(Vec<PluginId>),
+    /// All that existed when a watch (re)started has been delivered: plugins of its scope that were not are gone.
+    Synced {
+        /// The watch's namespace; absent for a folder, which has all that there is.
+        namespace: Option<String>,
+        /// What was delivered.
+        present: Vec<PluginId>,
+    },
+    /// The plugins of this namespace may not be listed: nothing is known of them, and nobody needs to wait for them.
+    Unreadable(String),
 }
 
 /// A plugin as its owner wrote it: a labelled ConfigMap, or files of that content.
@@ -44,7 +55,7 @@ pub struct RawPlugin {
     pub id: PluginId,
     /// The object's identity for Events; empty for a file.
     pub uid: String,
-    /// The object's resource version; a file's modification time. For logs and Events alone: never compared.
+    /// The object's resource version, see [`is_older`]; a file's modification time.
     pub version: String,
     /// `data["plugin.yaml"]`.
     pub manifest: Option<String>,
@@ -85,6 +96,11 @@ pub enum Dependency {
         namespace: String,
         /// Its name.
         name: String,
+    },
+    /// A file below the operator's folder.
+    File {
+        /// Its path there.
+        path: String,
     },
 }
 
@@ -166,14 +182,20 @@ pub enum ReadError {
     Unavailable(String),
 }
 
-/// Reads what manifests name.
+/// Reads what manifests name, and plugins whose bytes were not kept.
 #[async_trait]
 pub trait Dependencies: Send + Sync + 'static {
+    /// A plugin as it is now, which may be newer than any event about it.
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError>;
+
     /// A part, asked for when it is needed: parts are large, and nothing keeps them in memory.
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError>;
 
     /// A Secret.
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError>;
+
+    /// A file below the operator's folder, of at most `cap` bytes.
+    async fn file(&self, path: &str, cap: usize) -> Result<Bytes, ReadError>;
 
     /// The text or bytes under `key` of a ConfigMap.
     async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError>;

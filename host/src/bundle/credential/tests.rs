@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::*;
-use crate::source::{CREDENTIAL_LABEL, Part, ReadError, Secret, ServiceAccount};
+use crate::source::{CREDENTIAL_LABEL, Part, RawPlugin, ReadError, Secret, ServiceAccount};
 
 const ORIGIN: &str = "https://mq.example.com:443";
 const ALLOWED: &str = "wasm-metrics-adapter.io/allowed-origins";
@@ -37,6 +37,14 @@ struct Objects {
 
 #[async_trait]
 impl Dependencies for Objects {
+    async fn plugin(&self, _: &PluginId) -> Result<RawPlugin, ReadError> {
+        unreachable!("a credential names no plugin")
+    }
+
+    async fn file(&self, path: &str, _: usize) -> Result<Bytes, ReadError> {
+        unreachable!("a credential names no file such as {path}")
+    }
+
     async fn part(&self, _: &str, name: &str) -> Result<Part, ReadError> {
         Err(ReadError::NotFound(name.to_owned()))
     }

@@ -81,7 +81,10 @@ async fn next(events: &mut Receiver<Event>) -> String {
         Event::Put(raw) => format!("put {} {}", raw.id, raw.version),
         Event::Remove(id) => format!("remove {id}"),
         Event::Touched(dependency) => format!("touched {dependency:?}"),
-        Event::Synced(ids) => format!("synced {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+        Event::Unreadable(namespace) => format!("unreadable {namespace}"),
+        Event::Synced { present, .. } => {
+            format!("synced {}", present.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
     }
 }
 
@@ -89,7 +92,7 @@ async fn next(events: &mut Receiver<Event>) -> String {
 async fn plugins_are_listed_in_small_pages_and_then_watched() {
     let (mut plugins, mut events) = start();
     let (asked, reply) = plugins.next().await;
-    assert!(asked.query.contains("limit=8"), "{}", asked.query);
+    assert!(asked.query.contains("limit=2"), "{}", asked.query);
     reply.json(200, &list(&[config_map("a", "3")], "5", "more"));
     let (asked, reply) = plugins.next().await;
     assert!(asked.query.contains("continue=more"), "{}", asked.query);
@@ -133,6 +136,7 @@ async fn an_api_server_that_is_down_is_asked_again() {
     }
     plugins.next().await.1.status(403, "Forbidden");
     plugins.list(&[config_map("a", "3")], "5").await;
+    assert_eq!(next(&mut events).await, "unreadable metrics", "for want of a right, and not before");
     assert_eq!(next(&mut events).await, "put metrics/a 3");
 }
 

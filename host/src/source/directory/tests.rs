@@ -21,8 +21,12 @@ fn told(events: Vec<Event>) -> Vec<String> {
         Event::Touched(Dependency::Part { namespace, name }) => format!("part {namespace}/{name}"),
         Event::Touched(Dependency::Secret { namespace, name }) => format!("secret {namespace}/{name}"),
         Event::Touched(Dependency::ConfigMap { namespace, name }) => format!("config map {namespace}/{name}"),
+        Event::Touched(Dependency::File { path }) => format!("file {path}"),
         Event::Touched(other) => panic!("{other:?} can't be in a folder"),
-        Event::Synced(ids) => format!("synced {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+        Event::Unreadable(namespace) => format!("unreadable {namespace}"),
+        Event::Synced { present, .. } => {
+            format!("synced {}", present.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
     };
     events.into_iter().map(name).collect()
 }
