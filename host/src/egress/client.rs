@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper_util::{
@@ -137,7 +137,7 @@ impl Client {
         let tokens = self.tokens.get(&origin).cloned();
         let sending = async move {
             match tokens {
-                Some(tokens) => exchange.with_token(&tokens, outgoing).await,
+                Some(tokens) => tokens.exchange(&exchange.origin, outgoing, |request| exchange.send(request)).await,
                 None => exchange.send(outgoing).await,
             }
         };
@@ -184,27 +184,6 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// An exchange with a token; once more with another one if the backend does not know this one any more.
-    async fn with_token(
-        &self,
-        tokens: &TokenCache,
-        mut request: http::Request<Full<Bytes>>,
-    ) -> Result<Response, EgressError> {
-        let no_token = |error| EgressError::Failed {
-            origin: self.origin.clone(),
-            cause: format!("its token could not be had ({error})"),
-        };
-        let token = tokens.get().await.map_err(no_token)?;
-        request.headers_mut().insert(header::AUTHORIZATION, token.header());
-        let response = self.send(request.clone()).await?;
-        if response.status != StatusCode::UNAUTHORIZED || !tokens.renew(&token) {
-            return Ok(response);
-        }
-        let token = tokens.get().await.map_err(no_token)?;
-        request.headers_mut().insert(header::AUTHORIZATION, token.header());
-        self.send(request).await
-    }
-
     /// One exchange, as long as it takes.
     async fn send(&self, request: http::Request<Full<Bytes>>) -> Result<Response, EgressError> {
         let origin = &self.origin;

@@ -159,7 +159,8 @@ fn credential(field: Field) -> Result<CredentialRequest, ManifestError> {
 }
 
 fn form(name: &str, field: Field) -> Result<CredentialForm, ManifestError> {
-    let (known, read): (&[&str], fn(&mut Fields) -> Result<SecretForm, ManifestError>) = match name {
+    type Read = fn(&mut Fields) -> Result<SecretForm, ManifestError>;
+    let (known, read): (&[&str], Read) = match name {
         "bearer" => (&["secret", "key"], |fields| Ok(SecretForm::Bearer { key: key(fields)? })),
         "basic" => (&["secret", "usernameKey", "passwordKey"], basic),
         "header" => (&["secret", "name", "key"], header),

@@ -116,7 +116,7 @@ impl Backend {
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let mut config = versions.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        (Self::start("https", Some(TlsAcceptor::from(Arc::new(config))), answer).await, authority_pem)
+        (Self::secured(config, answer).await, authority_pem)
     }
 
     /// A server that speaks TLS as a test wants it.

@@ -21,8 +21,9 @@ pub(super) fn put_on(parameters: &[(&str, &str)], uri: Uri) -> Option<Uri> {
     let mut pieces: Vec<String> =
         pieces(uri.query()).filter(|piece| !is_named(piece, parameters)).map(str::to_owned).collect();
     pieces.extend(parameters.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, ENCODED))));
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(format!("{}?{}", uri.path(), pieces.join("&")).parse().ok()?);
+    let target = format!("{}?{}", uri.path(), pieces.join("&"));
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(target.parse().ok()?);
     Uri::from_parts(parts).ok()
 }
 

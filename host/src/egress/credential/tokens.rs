@@ -8,16 +8,19 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use http::HeaderValue;
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::Full;
 use tokio::{runtime::Handle, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use zeroize::Zeroizing;
 
-use super::hidden;
+use super::{Origin, hidden};
+use crate::egress::{EgressError, Response};
 
 /// Time for one token. Those who wait for it have limits of their own.
 const ISSUE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,7 +91,7 @@ type Asking = Shared<BoxFuture<'static, Result<Held, Failure>>>;
 
 /// A token in use.
 #[derive(Clone)]
-pub(in crate::egress) struct Held {
+struct Held {
     header: Arc<HeaderValue>,
     renew_at: Instant,
     ends_at: Instant,
@@ -113,7 +116,7 @@ impl Held {
     }
 
     /// The value of the Authorization header.
-    pub(in crate::egress) fn header(&self) -> HeaderValue {
+    fn header(&self) -> HeaderValue {
         HeaderValue::clone(&self.header)
     }
 
@@ -128,8 +131,34 @@ impl TokenCache {
         Self { source, home, state: Mutex::default() }
     }
 
+    /// Sends a request with a token; once more with another one if the backend does not know this one any more. Without a token
+    /// nothing is sent.
+    pub(in crate::egress) async fn exchange<F>(
+        &self,
+        origin: &Origin,
+        mut request: Request<Full<Bytes>>,
+        send: impl Fn(Request<Full<Bytes>>) -> F,
+    ) -> Result<Response, EgressError>
+    where
+        F: Future<Output = Result<Response, EgressError>>,
+    {
+        let no_token = |error| {
+            let cause = format!("its token could not be had ({error})");
+            EgressError::Failed { origin: origin.clone(), cause }
+        };
+        let token = self.get().await.map_err(no_token)?;
+        request.headers_mut().insert(header::AUTHORIZATION, token.header());
+        let response = send(request.clone()).await?;
+        if response.status != StatusCode::UNAUTHORIZED || !self.renew(&token) {
+            return Ok(response);
+        }
+        let token = self.get().await.map_err(no_token)?;
+        request.headers_mut().insert(header::AUTHORIZATION, token.header());
+        send(request).await
+    }
+
     /// A token that is good now. While a new one is on its way the old one is.
-    pub(in crate::egress) async fn get(&self) -> Result<Held, TokenError> {
+    async fn get(&self) -> Result<Held, TokenError> {
         let (newest, last) = {
             let mut state = self.state();
             let newest = self.newest(&mut state);
@@ -142,7 +171,7 @@ impl TokenCache {
     }
 
     /// Drops a token that a backend has refused; false if it had one renewed a moment ago.
-    pub(in crate::egress) fn renew(&self, refused: &Held) -> bool {
+    fn renew(&self, refused: &Held) -> bool {
         let mut state = self.state();
         state.last.take_if(|last| last.is(refused));
         let newest = state.newest.as_ref().and_then(|newest| answer(newest)?.ok());
