@@ -17,6 +17,7 @@ pub mod connection;
 pub mod consumers;
 pub mod control_plane;
 pub mod eventually;
+pub mod footprint;
 pub mod installation;
 pub mod kubectl;
 pub mod kubelet;
@@ -28,6 +29,7 @@ pub mod process;
 pub mod programs;
 pub mod prometheus;
 pub mod requests;
+pub mod traffic;
 
 /// The namespace that `deploy/` installs the adapter in.
 pub const ADAPTER_NAMESPACE: &str = "wasm-metrics-adapter";

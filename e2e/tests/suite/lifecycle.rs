@@ -58,7 +58,7 @@ pub(crate) async fn a_restart_of_either_replica_goes_unnoticed(world: &mut World
     .await?;
     let complaints = Complaints::watch(&world.admin, "restarts").await?;
     for replica in 0..world.adapter.replicas().len() {
-        let before = world.adapter.balancer.connections(1 - replica);
+        let before = world.adapter.connections(1 - replica);
         world.adapter.stop(replica).await?;
         eventually("the aggregator has gone over to the other replica", PATIENCE, async || {
             let answer = world.get(&format!("{EXTERNAL}/namespaces/restarts/restart_depth")).await?;
@@ -68,7 +68,7 @@ pub(crate) async fn a_restart_of_either_replica_goes_unnoticed(world: &mut World
         .await?;
         let syncs = three_syncs(&world.admin).await?;
         let took = world.adapter.start(replica).await?;
-        let moved = world.adapter.balancer.connections(1 - replica) - before;
+        let moved = world.adapter.connections(1 - replica) - before;
         world.figures.push(format!("replica {replica}: start to ready with a warm compile cache: {took:.0?} ({moved} connections moved over, {syncs} autoscaler syncs meanwhile)"));
     }
     three_syncs(&world.admin).await?;
