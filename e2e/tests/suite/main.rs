@@ -14,6 +14,7 @@ mod alone;
 mod autoscaling;
 mod backends;
 mod clients;
+mod complaints;
 mod conformance;
 mod controller;
 mod deploy;
@@ -24,6 +25,7 @@ mod figures;
 mod kinds;
 mod lifecycle;
 mod openapi;
+mod outages;
 mod peer;
 mod preflight;
 mod prometheus;
@@ -32,6 +34,7 @@ mod refused_sources;
 mod reload;
 mod request_log;
 mod resource;
+mod rollout;
 mod runner;
 mod trust;
 mod walkthrough;
@@ -139,6 +142,9 @@ fn installed() -> Vec<Case> {
         case!(prometheus::usage_comes_out_of_a_real_prometheus),
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
+        case!(rollout::a_rolling_update_of_both_replicas_fails_no_request),
+        case!(outages::the_api_server_is_killed_and_comes_back),
+        case!(outages::etcd_hangs_for_a_while),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
