@@ -23,8 +23,9 @@ const CAP: usize = 1 << 16;
 
 const KEYS: [&str; 4] = ["plugin.wasm", "plugin.wasm.gz", "plugin.wasm.zst", "plugin.wasm.xz"];
 
-static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().expect("a runtime needs no more than memory"));
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime needs no more than memory")
+});
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, content)) = input.split_first() else { return };

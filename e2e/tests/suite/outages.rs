@@ -59,10 +59,8 @@ pub(crate) async fn etcd_hangs_for_a_while(world: &mut World) -> Result<()> {
     detail_says(world, "[+]api-server failed: not needed to be ready").await?;
     drop(frozen);
     detail_says(world, "[+]api-server ok").await?;
-    eventually("an edit is taken", PATIENCE, async || {
-        world.apply_static("hanging", &["hanging_depth 40"], &[]).await
-    })
-    .await?;
+    eventually("an edit is taken", PATIENCE, async || world.apply_static("hanging", &["hanging_depth 40"], &[]).await)
+        .await?;
     world.expect_values(&path, &["40"]).await?;
     unnoticed(world, "etcd frozen", traffic).await?;
     only_one_was_loaded_again(world, &before, "hanging").await?;
@@ -106,8 +104,10 @@ async fn generations(world: &World) -> Result<Vec<Generations>> {
 async fn generations_of(replica: &Replica) -> Result<Generations> {
     let metrics = replica.get("/metrics").await?.text();
     let lines = metrics.lines().filter_map(|line| line.strip_prefix("wasm_metrics_adapter_plugin_generation{"));
-    let found: Generations =
-        lines.filter_map(|line| line.rsplit_once("} ")).map(|(plugin, it)| (plugin.to_owned(), it.to_owned())).collect();
+    let found: Generations = lines
+        .filter_map(|line| line.rsplit_once("} "))
+        .map(|(plugin, it)| (plugin.to_owned(), it.to_owned()))
+        .collect();
     ensure!(!found.is_empty(), "no plugin has a generation in: {metrics}");
     Ok(found)
 }
@@ -115,7 +115,8 @@ async fn generations_of(replica: &Replica) -> Result<Generations> {
 /// A watch that begins anew delivers every plugin again; only what differs is loaded.
 async fn only_one_was_loaded_again(world: &World, before: &[Generations], edited: &str) -> Result<()> {
     for (before, after) in before.iter().zip(generations(world).await?) {
-        let changed: Vec<_> = after.iter().filter(|(plugin, generation)| before.get(*plugin) != Some(generation)).collect();
+        let changed: Vec<_> =
+            after.iter().filter(|(plugin, generation)| before.get(*plugin) != Some(generation)).collect();
         ensure!(changed.len() == 1, "loaded again: {changed:?}");
         ensure!(changed.iter().all(|(plugin, _)| plugin.contains(edited)), "loaded again: {changed:?}");
     }

@@ -49,7 +49,9 @@ pub(crate) async fn a_rolling_update_of_both_replicas_fails_no_request(world: &m
         .await?;
         oldest.store(version, Ordering::SeqCst);
         let took = world.adapter.roll(replica).await?;
-        world.figures.push(format!("rolling update of replica {replica}, all plugins compiled anew: ready after {took:.0?}"));
+        world
+            .figures
+            .push(format!("rolling update of replica {replica}, all plugins compiled anew: ready after {took:.0?}"));
         syncs += three_syncs(&world.admin, "rollout").await?;
     }
     let counts = traffic.end().await?;

@@ -2,7 +2,10 @@
 //! plugins whole, parts and Secrets by their metadata alone, so that neither megabytes of parts nor any Secret's value
 //! is ever kept here. Never writes, and never ends by itself: a lost watch is taken up again, with back-off.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
@@ -13,7 +16,11 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource,
     core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta},
-    runtime::{WatchStreamExt, watcher},
+    runtime::{
+        WatchStreamExt,
+        utils::Backoff,
+        watcher::{self, DefaultBackoff, watcher},
+    },
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
@@ -27,6 +34,10 @@ use super::{
 /// ConfigMaps in one page of a list. A page is held decoded, and each ConfigMap can have 1 MiB (twice that while it is
 /// decoded).
 const PLUGINS_PER_PAGE: u32 = 8;
+
+/// The longest wait before a lost watch is taken up again. Clients of whole clusters wait for up to a minute; these watches are of
+/// one namespace, and an edit made right after an outage waits for them.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Watches one namespace.
 pub struct ConfigMapSource {
@@ -47,7 +58,7 @@ impl ConfigMapSource {
         let Self { client, namespace } = self;
         let plugins = Api::<DeserializeGuard<ConfigMap>>::namespaced(client.clone(), &namespace);
         let page = watcher::Config::default().labels(&format!("{PLUGIN_LABEL}=true")).page_size(PLUGINS_PER_PAGE);
-        let plugins = watcher(plugins, page).default_backoff().boxed();
+        let plugins = watcher(plugins, page).backoff(Patience::default()).boxed();
         let parts = watched_metadata::<ConfigMap>(&client, &namespace, PART_LABEL);
         let secrets = watched_metadata::<KubernetesSecret>(&client, &namespace, &format!("{CREDENTIAL_LABEL}=true"));
         let part = |name| Dependency::Part { namespace: namespace.clone(), name };
@@ -71,7 +82,25 @@ where
         + 'static,
 {
     let api = Api::<PartialObjectMeta<K>>::namespaced(client.clone(), namespace);
-    watcher(api, watcher::Config::default().labels(labels)).default_backoff().boxed()
+    watcher(api, watcher::Config::default().labels(labels)).backoff(Patience::default()).boxed()
+}
+
+/// kube's own waits, which double and jitter, up to [`LONGEST_WAIT`].
+#[derive(Default)]
+struct Patience(DefaultBackoff);
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|wait| wait.min(LONGEST_WAIT))
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
 }
 
 /// Returns when nobody listens any more.

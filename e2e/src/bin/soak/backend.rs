@@ -60,10 +60,8 @@ async fn accept(listener: TcpListener) {
 
 /// Answers every request of a connection; an error is the client's hanging up.
 async fn serve(mut stream: TcpStream) -> Result<()> {
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{BODY}",
-        BODY.len()
-    );
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
     let mut head = Vec::new();
     loop {
         head.push(stream.read_u8().await?);

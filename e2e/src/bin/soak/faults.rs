@@ -122,7 +122,8 @@ impl<'stage> Faults<'stage> {
 
     /// While there is no aggregator, its clients can't ask.
     fn only_direct(&self) -> Vec<Traffic> {
-        let questions = |asker: &Asker| Traffic::begin(asker, STEADY, &[Storm::never_older(), Plugins::steady_question()]);
+        let questions =
+            |asker: &Asker| Traffic::begin(asker, STEADY, &[Storm::never_older(), Plugins::steady_question()]);
         self.stage.adapter.replicas().iter().map(|replica| questions(&Asker::of(replica))).collect()
     }
 

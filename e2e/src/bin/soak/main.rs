@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{
-    adapter::Adapter, control_plane::ControlPlane, eventually::eventually, installation::Installation, kubectl::Kubectl,
-    requests, traffic::Counts,
+    adapter::Adapter, control_plane::ControlPlane, eventually::eventually, installation::Installation,
+    kubectl::Kubectl, requests, traffic::Counts,
 };
 
 use faults::Faults;
@@ -119,7 +119,10 @@ async fn soak(stage: &mut Stage, options: &Options) -> Result<()> {
     println!("  faults injected: {injected}, and {} versions that can't be loaded", storm.broken);
     println!("  reloads: {} versions of one plugin on each replica", storm.good);
     println!("  requests to good plugins and discovery: {} sent, {} failed", good.sent, good.failed);
-    println!("  requests to hostile plugins and dead backends: {} sent, {} not refused in words", hostile.sent, hostile.failed);
+    println!(
+        "  requests to hostile plugins and dead backends: {} sent, {} not refused in words",
+        hostile.sent, hostile.failed
+    );
     println!("  the replica that stayed: {footprints}");
     verdict(&good, &hostile)?;
     footprints.ensure_flat()
