@@ -137,3 +137,20 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever waits longest is still answered before the kubelet kills.
+    #[test]
+    fn the_grace_period_of_the_deployment_covers_the_drain() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/deployment.yaml");
+        let deployment: serde_json::Value = serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let seconds = |pointer: &str| Duration::from_secs(deployment.pointer(pointer).unwrap().as_u64().unwrap());
+        let grace = seconds("/spec/template/spec/terminationGracePeriodSeconds");
+        let before = seconds("/spec/template/spec/containers/0/lifecycle/preStop/sleep/seconds");
+        let longest = before + LAME_DUCK + serve::Limits::default().drain + LAST_LINES;
+        assert!(grace >= longest + Duration::from_secs(5), "{grace:?} is too short for {longest:?} and a busy node");
+    }
+}

@@ -72,7 +72,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// The adapter is installed and registered, and two replicas are ready with all plugins.
+    /// The adapter is installed and registered, and does not run yet.
     async fn prepare() -> Result<Self> {
         let control_plane = ControlPlane::start().await?;
         let adapter = Adapter::prepare(&control_plane).await?;
@@ -117,7 +117,7 @@ async fn soak(stage: &mut Stage, options: &Options) -> Result<()> {
     let footprints = footprints.end();
     println!("\nsoak of {:.1} minutes, two replicas, ten plugins:", began.elapsed().as_secs_f64() / 60.0);
     println!("  faults injected: {injected}, and {} versions that can't be loaded", storm.broken);
-    println!("  reloads: {} versions of one plugin on each replica", storm.good);
+    println!("  edits of one plugin: {} versions that can be loaded", storm.good);
     println!("  requests to good plugins and discovery: {} sent, {} failed", good.sent, good.failed);
     println!(
         "  requests to hostile plugins and dead backends: {} sent, {} not refused in words",
