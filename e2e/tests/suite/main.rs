@@ -14,6 +14,7 @@ mod alone;
 mod autoscaling;
 mod backends;
 mod clients;
+mod complaints;
 mod conformance;
 mod controller;
 mod credentials;
@@ -25,6 +26,7 @@ mod figures;
 mod kinds;
 mod lifecycle;
 mod openapi;
+mod outages;
 mod peer;
 mod preflight;
 mod prometheus;
@@ -33,6 +35,7 @@ mod refused_sources;
 mod reload;
 mod request_log;
 mod resource;
+mod rollout;
 mod runner;
 mod trust;
 mod walkthrough;
@@ -143,6 +146,9 @@ fn installed() -> Vec<Case> {
         case!(prometheus::usage_comes_out_of_a_real_prometheus),
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
+        case!(rollout::a_rolling_update_of_both_replicas_fails_no_request),
+        case!(outages::the_api_server_is_killed_and_comes_back),
+        case!(outages::etcd_hangs_for_a_while),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
         case!(credentials::a_backend_that_checks_certificate_and_token_is_read),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.

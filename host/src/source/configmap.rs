@@ -21,7 +21,11 @@ use kube::{
     Api, Client, Resource,
     api::PostParams,
     core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta},
-    runtime::{WatchStreamExt, watcher},
+    runtime::{
+        WatchStreamExt,
+        utils::Backoff,
+        watcher::{self, DefaultBackoff, watcher},
+    },
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
@@ -39,6 +43,10 @@ const PLUGINS_PER_PAGE: u32 = 2;
 /// How long the API server keeps a watch open, in seconds. A minute instead of kube's five: a connection that died in silence is
 /// noticed as late as this, and plugins change in the meantime. Taking a watch up again costs one request.
 pub const WATCH_SECONDS: u32 = 60;
+
+/// The longest wait before a lost watch is taken up again. Clients of whole clusters wait for up to a minute; these watches are of
+/// one namespace, and an edit made right after an outage waits for them.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Watches one namespace.
 pub struct ConfigMapSource {
@@ -59,7 +67,7 @@ impl ConfigMapSource {
         let Self { client, namespace } = self;
         let plugins = Api::<DeserializeGuard<ConfigMap>>::namespaced(client.clone(), &namespace);
         let page = watched(&format!("{PLUGIN_LABEL}=true")).page_size(PLUGINS_PER_PAGE);
-        let plugins = watcher(plugins, page).default_backoff().boxed();
+        let plugins = watcher(plugins, page).backoff(Patience::default()).boxed();
         let parts = watched_metadata::<ConfigMap>(&client, &namespace, PART_LABEL);
         let secrets = watched_metadata::<KubernetesSecret>(&client, &namespace, &format!("{CREDENTIAL_LABEL}=true"));
         // Bundles of certificate authorities: whatever made them knows nothing of a label for the adapter.
@@ -93,7 +101,25 @@ where
         + 'static,
 {
     let api = Api::<PartialObjectMeta<K>>::namespaced(client.clone(), namespace);
-    watcher(api, watched(labels)).default_backoff().boxed()
+    watcher(api, watched(labels)).backoff(Patience::default()).boxed()
+}
+
+/// kube's own waits, which double and jitter, up to [`LONGEST_WAIT`].
+#[derive(Default)]
+struct Patience(DefaultBackoff);
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|wait| wait.min(LONGEST_WAIT))
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
 }
 
 /// Returns when nobody listens any more.
