@@ -96,8 +96,12 @@ impl Pipeline {
                 Attributes::NonResource { path: head.uri.path().to_owned(), verb: head.method.as_str().to_lowercase() }
             }
         };
-        if let Err(error) = authorizer.authorize(user, &attributes).await {
-            return Status::of_authorization(&error, user, &attributes).respond(head);
+        // What was sent and received says more than the metric does: it takes a right of its own.
+        let raw = target.as_ref().ok().and_then(Target::raw_attributes);
+        for attributes in [Some(attributes), raw].into_iter().flatten() {
+            if let Err(error) = authorizer.authorize(user, &attributes).await {
+                return Status::of_authorization(&error, user, &attributes).respond(head);
+            }
         }
         match target {
             Ok(Target { form: Form::Other, path, method, .. }) => {

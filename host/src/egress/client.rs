@@ -13,6 +13,7 @@ use hyper_util::{
 };
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::task::AbortOnDropHandle;
+use zeroize::Zeroizing;
 
 use super::{
     AddressPolicy, Credential, EgressError, Origin, Origins, Request, Resolve, Response, TrustError, TrustRoots,
@@ -94,6 +95,11 @@ impl Client {
             .build(Connector::new(&shared));
         let exchanges = Arc::new(Semaphore::new(config.exchanges));
         Self { plugin, config, shared, pool, exchanges }
+    }
+
+    /// The secrets that the host puts on this plugin's requests, as they are sent: for taking them out of texts, and nothing else.
+    pub fn secrets(&self) -> impl Iterator<Item = Zeroizing<String>> {
+        self.config.credentials.iter().map(Credential::secret)
     }
 
     /// One exchange, complete within `timeout`: waiting for a free slot, name, connection, request and the response's last

@@ -73,6 +73,11 @@ impl Credential {
         &self.header
     }
 
+    /// The value as it is sent, to be taken out of texts.
+    pub(super) fn secret(&self) -> Zeroizing<String> {
+        self.value.clone()
+    }
+
     /// The header's value, marked so that neither hyper nor a debug line shows it and HTTP/2 does not index it.
     pub(super) fn header_value(&self) -> Option<HeaderValue> {
         let mut value = HeaderValue::from_str(&self.value).ok()?;

@@ -13,6 +13,7 @@ use super::{
     abi::{Answer, Exports, InstancePre, Question},
     call::Caller,
     compile::Code,
+    explain::{Trace, Turns},
     fault::Fault,
     listing,
     log::{GuestLog, Level},
@@ -22,8 +23,8 @@ use super::{
 use crate::{
     egress,
     model::{
-        Catalog, CustomAnswer, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed,
-        NodeSample, ObjectSelection, PluginId, PodRef, PodSample, Provider, Reason, ResourceAnswer,
+        Catalog, CustomAnswer, CustomQuery, CustomSample, Detail, Explanation, ExternalAnswer, ExternalQuery,
+        FetchError, Listed, MetricQuery, NodeSample, ObjectSelection, PluginId, PodRef, PodSample, Provider, Reason, ResourceAnswer,
     },
     telemetry::{CallLabels, Metrics, ObjectLabels, PluginLabels},
 };
@@ -87,13 +88,14 @@ pub enum Validation {
 
 /// A loaded plugin.
 pub struct Plugin {
-    caller: Arc<Caller>,
+    pub(super) caller: Arc<Caller>,
     exports: Exports,
     metrics: Arc<Metrics>,
+    pub(super) explaining: Turns,
     /// What was wrong with the last list.
     complaints: Mutex<Vec<String>>,
     /// As long as it lives the compiler gives it to plugins of the same bytes.
-    _code: Arc<Code>,
+    code: Arc<Code>,
 }
 
 impl Runtime {
@@ -119,8 +121,9 @@ impl Runtime {
             caller: Arc::new(caller),
             exports,
             metrics: self.metrics.clone(),
+            explaining: Turns::default(),
             complaints: Mutex::default(),
-            _code: code.clone(),
+            code: code.clone(),
         })
     }
 }
@@ -129,6 +132,18 @@ impl Plugin {
     /// Which plugin.
     pub fn id(&self) -> &PluginId {
         &self.caller.reach.id
+    }
+
+    /// The same plugin, whose calls are written down in `trace`. It has the same places and limits.
+    pub(super) fn traced(&self, trace: &Arc<Trace>) -> Self {
+        Self {
+            caller: Arc::new(self.caller.traced(trace)),
+            exports: self.exports,
+            metrics: self.metrics.clone(),
+            explaining: Turns::default(),
+            complaints: Mutex::default(),
+            code: self.code.clone(),
+        }
     }
 
     /// Which interfaces its component exports.
@@ -306,6 +321,10 @@ impl Provider for Plugin {
         let samples = self.ask_in_parts(names, Question::Nodes, judge).await?;
         self.count_unmeasured("node", names.len(), samples.len());
         Ok(ResourceAnswer { plugin: self.id().clone(), samples })
+    }
+
+    async fn explain(&self, query: &MetricQuery, detail: Detail) -> Result<Explanation, FetchError> {
+        self.explained(query, detail).await.map_err(|error| error.of(self.id()))
     }
 }
 
