@@ -18,8 +18,8 @@ use super::{
     wire::{Kind as _, NodeMetrics, PodMetrics},
 };
 use crate::model::{
-    FetchError, GroupResource, Measurable, NodeSample, PluginId, PodRef, PodSample, Provider, Reason, ResourceAnswer, Selector,
-    UnixMillis,
+    FetchError, GroupResource, Measurable, NodeSample, PluginId, PodRef, PodSample, Provider, Reason, ResourceAnswer,
+    Selector, UnixMillis,
 };
 
 /// Answers a GET on metrics.k8s.io.

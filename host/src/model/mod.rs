@@ -19,8 +19,8 @@ pub use cluster::{Endpoint, Kind, Kinds, Objects};
 pub use connection::Connection;
 pub use error::{AuthError, FetchError, Reason};
 pub use explanation::{
-    BackendCall, BackendOutcome, CacheState, CallLimits, ConsideredClaim, Detail, Excerpt, Explanation, GuestValue, LogLine,
-    Lookup, MetricAnswer, MetricQuery, PluginCall, Precedence, RawExchange, Standing,
+    BackendCall, BackendOutcome, CacheState, CallLimits, ConsideredClaim, Detail, Excerpt, Explanation, GuestValue,
+    LogLine, Lookup, MetricAnswer, MetricQuery, PluginCall, Precedence, RawExchange, Standing,
 };
 pub use metric::{CustomMetric, GroupResource, InvalidMetricName, MetricName, UnixMillis};
 pub use plugin::{Generation, PluginId};

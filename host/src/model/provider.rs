@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    CustomMetric, Detail, Explanation, FetchError, MetricName, MetricQuery, NodeSample, PluginId, PodRef, PodSample, Quantity,
-    ResourceAnswer, Selector, UnixMillis,
+    CustomMetric, Detail, Explanation, FetchError, MetricName, MetricQuery, NodeSample, PluginId, PodRef, PodSample,
+    Quantity, ResourceAnswer, Selector, UnixMillis,
 };
 
 /// Answers metrics.

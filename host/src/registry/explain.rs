@@ -12,9 +12,7 @@ use super::{
     snapshot::namespace_of,
     unknown_custom, unknown_external,
 };
-use crate::model::{
-    ConsideredClaim, Detail, Excerpt, Explanation, FetchError, MetricQuery, Reason, Standing,
-};
+use crate::model::{ConsideredClaim, Detail, Excerpt, Explanation, FetchError, MetricQuery, Reason, Standing};
 
 /// Claims that are told of; the winner is the first.
 const CLAIMS: usize = 20;
@@ -63,9 +61,7 @@ async fn explained_by(owner: &Plugin, query: &MetricQuery, detail: Detail) -> Re
 fn claims(snapshot: &Snapshot, query: &MetricQuery) -> (Excerpt<ConsideredClaim>, Option<Arc<Plugin>>) {
     match query {
         MetricQuery::Custom(query) => considered(&snapshot.custom, &query.metric, namespace_of(query)),
-        MetricQuery::External(query) => {
-            considered(&snapshot.external, &query.metric.folded(), Some(&query.namespace))
-        }
+        MetricQuery::External(query) => considered(&snapshot.external, &query.metric.folded(), Some(&query.namespace)),
         MetricQuery::Pods(_) | MetricQuery::Nodes(_) => considered(&snapshot.resource, &ResourceMetrics, None),
     }
 }

@@ -24,7 +24,8 @@ use crate::{
     egress,
     model::{
         Catalog, CustomAnswer, CustomQuery, CustomSample, Detail, Explanation, ExternalAnswer, ExternalQuery,
-        FetchError, Listed, MetricQuery, NodeSample, ObjectSelection, PluginId, PodRef, PodSample, Provider, Reason, ResourceAnswer,
+        FetchError, Listed, MetricQuery, NodeSample, ObjectSelection, PluginId, PodRef, PodSample, Provider, Reason,
+        ResourceAnswer,
     },
     telemetry::{CallLabels, Metrics, ObjectLabels, PluginLabels},
 };

@@ -122,8 +122,7 @@ impl Call {
             backend_calls: Many::of(call.backend_calls, Backend::of),
             lookups: Many::of(call.lookups, Looked::of),
             log_lines: call.log_lines,
-            log: (detail == Detail::Raw)
-                .then(|| Many::of(call.log, |LogLine { level, text }| Line { level, text })),
+            log: (detail == Detail::Raw).then(|| Many::of(call.log, |LogLine { level, text }| Line { level, text })),
             values: Many::of(call.values, Given::of),
         }
     }

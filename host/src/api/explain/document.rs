@@ -171,9 +171,13 @@ impl Claim {
     fn of(ConsideredClaim { plugin, claim, standing }: ConsideredClaim) -> Self {
         let (standing, because) = match standing {
             Standing::Owns => ("owns", "no claim on this metric comes before it"),
-            Standing::Loading => ("loading", "no claim on this metric comes before it, but its plugin has not loaded yet"),
+            Standing::Loading => {
+                ("loading", "no claim on this metric comes before it, but its plugin has not loaded yet")
+            }
             Standing::Loses(rule) => ("loses", why(rule)),
-            Standing::OtherNamespaces => ("elsewhere", "its plugin does not answer for this namespace; see serves.namespaces"),
+            Standing::OtherNamespaces => {
+                ("elsewhere", "its plugin does not answer for this namespace; see serves.namespaces")
+            }
         };
         Self { plugin: plugin.to_string(), claim, standing, because }
     }
@@ -185,7 +189,9 @@ fn why(rule: Precedence) -> &'static str {
         Precedence::Exact => "an exact claim comes before a pattern",
         Precedence::Prefix => "the pattern with more characters before its first * comes first",
         Precedence::Priority => "the higher serves.priority comes first",
-        Precedence::Name => "of claims that are alike the first by namespace and name wins; set serves.priority to choose",
+        Precedence::Name => {
+            "of claims that are alike the first by namespace and name wins; set serves.priority to choose"
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use crate::{
     api::status::Status,
     model::{
-        Catalog, CustomAnswer, CustomQuery, Detail, Explanation, ExternalAnswer, ExternalQuery, FetchError, MetricAnswer,
-        MetricQuery, NodeSample, PodRef, PodSample, Provider, Reason, ResourceAnswer,
+        Catalog, CustomAnswer, CustomQuery, Detail, Explanation, ExternalAnswer, ExternalQuery, FetchError,
+        MetricAnswer, MetricQuery, NodeSample, PodRef, PodSample, Provider, Reason, ResourceAnswer,
     },
 };
 

@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     app::expiry::Expiry,
-    auth::{Authenticator, Authorizer},
+    auth::{AccessDecision, Authenticator, AuthorizationOptions, Authorizer, ReviewError, Reviews, TokenVerdict},
     config::ServeArgs,
     model::{
         Catalog, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, PluginId, Provider, Reason,
@@ -76,8 +76,12 @@ struct Fixture {
     lines: Receiver<RequestLine>,
 }
 
-/// A pipeline with one place.
+/// A pipeline with one place, in which everybody may everything.
 fn fixture() -> Fixture {
+    fixture_with(Authorizer::local_only())
+}
+
+fn fixture_with(authorizer: Authorizer) -> Fixture {
     let flags = ["serve", "--plugin-dir", "plugins", "--max-requests-inflight", "1"];
     let config = Command::try_parse_from(flags).unwrap().serve.into_config().unwrap();
     let (fake, metrics) = (Arc::new(Fake::default()), Arc::new(Metrics::default()));
@@ -88,7 +92,7 @@ fn fixture() -> Fixture {
         board: Arc::default(),
         expiry: Expiry::default(),
     };
-    let auth = Auth { authenticator: Authenticator::local_only(), authorizer: Authorizer::local_only(), trust: None };
+    let auth = Auth { authenticator: Authenticator::local_only(), authorizer, trust: None };
     let kinds = Arc::new(FixedObjects::default());
     let requests = Requests { metrics: metrics.clone(), log };
     let pipeline = Pipeline::new(&config, auth, Api::new(fake.clone(), kinds.clone(), kinds), endpoints, requests);
@@ -217,6 +221,49 @@ async fn each_request_has_its_line() {
     assert_eq!(lines[1].message.as_deref(), Some("plugin shop/queue: the backend is down"));
     assert_eq!(lines[2].message.as_deref(), Some("no plugin serves it"));
     assert!(!format!("{lines:?}").contains("s3cret"));
+}
+
+/// Grants the metrics, and nothing of the adapter's own API group.
+struct NothingRaw;
+
+#[async_trait]
+impl Reviews for NothingRaw {
+    async fn token(&self, _: &str) -> Result<TokenVerdict, ReviewError> {
+        panic!("nobody presents a token")
+    }
+
+    async fn access(&self, _: &User, attributes: &Attributes) -> Result<AccessDecision, ReviewError> {
+        Ok(match attributes {
+            Attributes::Resource(resource) if resource.group == "wasm-metrics-adapter.io" => {
+                AccessDecision::Denied { reason: "no rule".to_owned() }
+            }
+            _ => AccessDecision::Allowed,
+        })
+    }
+}
+
+#[tokio::test]
+async fn raw_takes_a_right_of_its_own_and_the_log_says_who_asked_for_it() {
+    let options = AuthorizationOptions::default();
+    let fixture = fixture_with(Authorizer::delegated(Arc::new(NothingRaw), options));
+    for (query, code, explain) in
+        [("", 200, None), ("?explain=true", 200, Some("true")), ("?explain=raw", 403, Some("raw"))]
+    {
+        let answer = fixture.get(&format!("{}{query}", external("quick"))).await;
+        assert_eq!(answer.status(), code, "{query}");
+        assert_eq!(fixture.lines.try_recv().unwrap().explain, explain);
+        if code == 403 {
+            let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+            let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(
+                status["message"],
+                "explanations.wasm-metrics-adapter.io \"quick\" is forbidden: User \"local\" cannot get resource \"explanations/raw\" \
+                 in API group \"wasm-metrics-adapter.io\" in the namespace \"shop\": no rule"
+            );
+        }
+    }
+    // What can't be raw needs no such right.
+    assert_eq!(fixture.get("/apis?explain=raw").await.status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -57,9 +57,7 @@ pub(super) async fn explain(
     let warnings = match diagnosis::suspect(&asked) {
         Suspect::Nobody => Vec::new(),
         Suspect::Plugin { namespace, name } => events(client, namespace, "ConfigMap", Some(name), unanswered).await,
-        Suspect::Rejected => {
-            events(client, &surroundings.installation.namespace, "ConfigMap", None, unanswered).await
-        }
+        Suspect::Rejected => events(client, &surroundings.installation.namespace, "ConfigMap", None, unanswered).await,
     };
     diagnosis::judge(question, asked, &surroundings.api_services, &warnings)
 }
@@ -117,7 +115,8 @@ pub(super) async fn events(
 
 fn last_seen(event: &Event) -> Option<String> {
     let micro = event.event_time.as_ref().map(|time| time.0.to_string());
-    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0.to_string());
+    let series =
+        event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0.to_string());
     event.last_timestamp.as_ref().map(|time| time.0.to_string()).max(micro).max(series)
 }
 
@@ -138,7 +137,8 @@ pub(super) async fn kind_of(
 ) -> Result<(ApiResource, bool), String> {
     let (group, version) = api_version.unwrap_or("v1").split_once('/').unwrap_or(("", api_version.unwrap_or("v1")));
     let found = discovery::pinned_kind(client, &GroupVersionKind::gvk(group, version, kind)).await;
-    let (resource, capabilities) = found.map_err(|error| format!("what {kind} of {group}/{version} is: {}", cause(&error)))?;
+    let (resource, capabilities) =
+        found.map_err(|error| format!("what {kind} of {group}/{version} is: {}", cause(&error)))?;
     Ok((resource, capabilities.scope == Scope::Namespaced))
 }
 

@@ -14,7 +14,11 @@ use crate::cli::{
     preflight::ownership::{CUSTOM, EXTERNAL, RESOURCE},
 };
 
-pub(super) async fn read(client: &Client, namespace: &str, name: &str) -> Result<HorizontalPodAutoscaler, ExplainError> {
+pub(super) async fn read(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<HorizontalPodAutoscaler, ExplainError> {
     let objects = Api::<HorizontalPodAutoscaler>::namespaced(client.clone(), namespace);
     objects.get(name).await.map_err(|error| ExplainError::Unreadable {
         what: format!("HorizontalPodAutoscaler {namespace}/{name}"),

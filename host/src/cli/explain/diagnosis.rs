@@ -86,7 +86,8 @@ pub(super) fn judge(question: Question, asked: Asked, services: &[ApiService], w
             (Verdict::Unasked, format!("the API server does not answer: {cause}"), vec![remedy], Value::Null)
         }
         Asked::Impossible(why) => {
-            let remedy = "correct the HorizontalPodAutoscaler: its controller can't ask for this metric either".to_owned();
+            let remedy =
+                "correct the HorizontalPodAutoscaler: its controller can't ask for this metric either".to_owned();
             (Verdict::Fails, why, vec![remedy], Value::Null)
         }
     };
@@ -101,7 +102,10 @@ fn explained(question: &Question, explanation: &Value, warnings: &[String]) -> J
         let summary = format!("{code} {}", text(explanation, "/response/body/message"));
         return (Verdict::Fails, summary, remedies(question, code, explanation, warnings));
     }
-    match values(explanation.pointer("/response/body").unwrap_or(&Value::Null), number(explanation, "/response/itemsLeftOut")) {
+    match values(
+        explanation.pointer("/response/body").unwrap_or(&Value::Null),
+        number(explanation, "/response/itemsLeftOut"),
+    ) {
         Some(values) => (Verdict::Answers, values, Vec::new()),
         None => {
             let summary = "the plugin answered without a value, which the HPA controller takes for a failure";
@@ -117,7 +121,8 @@ fn values(body: &Value, left_out: u64) -> Option<String> {
     if total == 0 {
         return None;
     }
-    let shown: Vec<&str> = items.iter().take(VALUES).map(|item| text(item, "/value")).filter(|value| !value.is_empty()).collect();
+    let shown: Vec<&str> =
+        items.iter().take(VALUES).map(|item| text(item, "/value")).filter(|value| !value.is_empty()).collect();
     let more = total - shown.len() as u64;
     Some(match (shown.is_empty(), more) {
         (true, _) => format!("{total} with values"),
@@ -127,11 +132,15 @@ fn values(body: &Value, left_out: u64) -> Option<String> {
 }
 
 fn without_value(question: &Question, explanation: &Value) -> Vec<String> {
-    let empty = items(explanation, "/call/lookups/items").iter().filter(|lookup| number(lookup, "/found") == 0 && lookup.get("error").is_none());
+    let empty = items(explanation, "/call/lookups/items")
+        .iter()
+        .filter(|lookup| number(lookup, "/found") == 0 && lookup.get("error").is_none());
     let mut remedies: Vec<String> = empty
         .map(|lookup| {
             let (resource, selector) = (text(lookup, "/resource"), text(lookup, "/selector"));
-            format!("the selector {selector:?} selects no {resource} of this namespace; correct the labels or the selector")
+            format!(
+                "the selector {selector:?} selects no {resource} of this namespace; correct the labels or the selector"
+            )
         })
         .collect();
     if remedies.is_empty() && !question.selector.is_empty() {
@@ -150,14 +159,24 @@ fn remedies(question: &Question, code: u64, explanation: &Value, warnings: &[Str
     let mut remedies = match code {
         404 => missing(question, explanation),
         400 => vec!["correct the selector or the name of the metric where it is asked for".to_owned()],
-        429 => vec!["let fewer ask at once, or raise limits.concurrency of the plugin, as far as its backend can bear".to_owned()],
+        429 => vec![
+            "let fewer ask at once, or raise limits.concurrency of the plugin, as far as its backend can bear"
+                .to_owned(),
+        ],
         504 => slow(explanation),
         503 if first_standing(explanation) == "loading" => {
-            vec!["wait some seconds; if it stays so, the Events of the plugin's ConfigMap say why it can't be loaded".to_owned()]
+            vec![
+                "wait some seconds; if it stays so, the Events of the plugin's ConfigMap say why it can't be loaded"
+                    .to_owned(),
+            ]
         }
         _ => broken(explanation),
     };
-    let told = if owner(explanation).is_empty() { "a plugin that could not be loaded may be the one" } else { "the last Warning about its plugin" };
+    let told = if owner(explanation).is_empty() {
+        "a plugin that could not be loaded may be the one"
+    } else {
+        "the last Warning about its plugin"
+    };
     remedies.extend(warnings.iter().map(|warning| format!("{told}: {warning}")));
     remedies
 }
@@ -172,12 +191,17 @@ fn missing(question: &Question, explanation: &Value) -> Vec<String> {
     let owner = owner(explanation);
     let claims = items(explanation, "/claims/items");
     if !owner.is_empty() {
-        remedies.push(format!("plugin {owner} claims the name and has no such metric: correct the name, or what the plugin offers"));
+        remedies.push(format!(
+            "plugin {owner} claims the name and has no such metric: correct the name, or what the plugin offers"
+        ));
     } else if let Some(elsewhere) = claims.first() {
         let plugin = text(elsewhere, "/plugin");
         remedies.push(format!("plugin {plugin} claims it for other namespaces; add this one to its serves.namespaces"));
     } else {
-        remedies.push(format!("no plugin serves {}; load one, add the name to a plugin's `serves`, or correct the name", question.metric));
+        remedies.push(format!(
+            "no plugin serves {}; load one, add the name to a plugin's `serves`, or correct the name",
+            question.metric
+        ));
     }
     let similar: Vec<&str> = items(explanation, "/similar").iter().filter_map(Value::as_str).collect();
     if !similar.is_empty() {
@@ -203,7 +227,9 @@ fn broken(explanation: &Value) -> Vec<String> {
     let calls = items(explanation, "/call/backendCalls/items").iter().filter_map(|call| {
         let origin = text(call, "/origin");
         match (number(call, "/status"), text(call, "/error")) {
-            (401 | 403, _) => Some(format!("backend {origin} refuses the credentials; check the plugin's `credentials` and their Secret")),
+            (401 | 403, _) => Some(format!(
+                "backend {origin} refuses the credentials; check the plugin's `credentials` and their Secret"
+            )),
             (status @ 400.., _) => Some(format!("backend {origin} answered {status}; look at its log")),
             (_, "") => None,
             (_, error) => Some(error.to_owned()),
@@ -216,7 +242,10 @@ fn broken(explanation: &Value) -> Vec<String> {
     let mut remedies: Vec<String> = calls.chain(values).collect();
     remedies.dedup();
     if remedies.is_empty() && explanation.get("call").is_some() {
-        remedies.push("no backend failed: the plugin itself did; --raw shows what it logged, and its author can mend it".to_owned());
+        remedies.push(
+            "no backend failed: the plugin itself did; --raw shows what it logged, and its author can mend it"
+                .to_owned(),
+        );
     }
     remedies
 }
@@ -260,10 +289,16 @@ fn refused(question: &Question, code: u16, message: &str, services: &[ApiService
     let broken = of_group.find(|service| service.state.as_ref().is_none_or(|state| !state.available));
     let remedy = match broken {
         Some(ApiService { name, owner: Owner::Nobody, .. }) => {
-            format!("there is no APIService {name}; apply the component of deploy/components, and see `wasm-metrics-adapter preflight`")
+            format!(
+                "there is no APIService {name}; apply the component of deploy/components, and see `wasm-metrics-adapter preflight`"
+            )
         }
         Some(service @ ApiService { name, state: Some(state), .. }) => {
-            format!("APIService {name} of {} is not available ({}); see `wasm-metrics-adapter preflight`", of(service), state.reason)
+            format!(
+                "APIService {name} of {} is not available ({}); see `wasm-metrics-adapter preflight`",
+                of(service),
+                state.reason
+            )
         }
         _ => "see `wasm-metrics-adapter preflight`, and the log of the adapter's pods".to_owned(),
     };

@@ -96,7 +96,9 @@ enum What {
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
     /// No cluster is configured, or its configuration is of no use.
-    #[error("cannot tell which cluster to ask: {0}; name a kubeconfig with --kubeconfig, a context of it with --context")]
+    #[error(
+        "cannot tell which cluster to ask: {0}; name a kubeconfig with --kubeconfig, a context of it with --context"
+    )]
     Configuration(String),
     /// What is to be explained could not be read.
     #[error("cannot read {what}: {cause}; check its name, --namespace, and that you may read it")]
@@ -138,14 +140,16 @@ async fn inspect(client: &Client, args: &ExplainArgs, namespace: &str) -> Result
             let autoscaler = autoscaler::read(client, namespace, name).await?;
             report.conditions = autoscaler::conditions(&autoscaler);
             let (target, questions) = autoscaler::questions(client, namespace, &autoscaler).await;
-            report.events = ask::events(client, namespace, "HorizontalPodAutoscaler", Some(name), &mut report.unanswered).await;
+            report.events =
+                ask::events(client, namespace, "HorizontalPodAutoscaler", Some(name), &mut report.unanswered).await;
             report.target = Some(target);
             questions
         }
         What::External { metric, selector } => vec![Question::external(namespace, metric, selector)],
         What::Custom { resource, metric, object, selector, metric_selector } => {
             let scope = ask::namespace_of(client, resource, namespace).await;
-            let scope = scope.map_err(|cause| ExplainError::Unreadable { what: format!("what {resource} are"), cause })?;
+            let scope =
+                scope.map_err(|cause| ExplainError::Unreadable { what: format!("what {resource} are"), cause })?;
             vec![Question::custom(scope.as_deref(), resource, object, metric, selector, metric_selector)]
         }
         What::Resource { resource, selector } => {

@@ -31,7 +31,8 @@ pub struct Question {
 impl Question {
     pub(super) fn external(namespace: &str, metric: &str, selector: &str) -> Self {
         // client-go lower-cases the resource segment of a URL (rest/request.go), which is this metric's name.
-        let path = format!("/apis/{EXTERNAL}/v1beta1/namespaces/{}/{}", encode(namespace), encode(&metric.to_lowercase()));
+        let path =
+            format!("/apis/{EXTERNAL}/v1beta1/namespaces/{}/{}", encode(namespace), encode(&metric.to_lowercase()));
         Self {
             title: format!("external metric {metric}{}", of(selector)),
             group: EXTERNAL,
@@ -61,7 +62,8 @@ impl Question {
             }
             None => format!("{root}/{resource_segment}/{object_segment}/{metric_segment}"),
         };
-        let objects = if object == "*" { format!(" of {resource}{}", of(selector)) } else { format!(" of {resource} {object}") };
+        let objects =
+            if object == "*" { format!(" of {resource}{}", of(selector)) } else { format!(" of {resource} {object}") };
         Self {
             title: format!("custom metric {metric}{}{objects}", of(metric_selector)),
             group: CUSTOM,

@@ -77,7 +77,8 @@ fn print_explanation(explanation: &Value, output: &mut impl io::Write) -> io::Re
     }
     let Some(call) = explanation.get("call") else { return Ok(()) };
     for lookup in items(call, "/lookups/items") {
-        let found = lookup.get("found").map_or_else(|| text(lookup, "/error").to_owned(), |found| format!("{found} found"));
+        let found =
+            lookup.get("found").map_or_else(|| text(lookup, "/error").to_owned(), |found| format!("{found} found"));
         row(output, "objects", &format!("{} {:?}: {found}", text(lookup, "/resource"), text(lookup, "/selector")))?;
     }
     items(call, "/backendCalls/items").iter().try_for_each(|backend| print_backend(backend, output))?;

@@ -36,14 +36,19 @@ impl Default for Turns {
 impl Turns {
     fn take(&self, now: Instant) -> Result<tokio::sync::MutexGuard<'_, ()>, FetchError> {
         let refused = |message: &str| FetchError::new(Reason::Overloaded, message);
-        let busy = "another request to this plugin is being explained, and each asks its backend anew; ask again in a second";
+        let busy =
+            "another request to this plugin is being explained, and each asks its backend anew; ask again in a second";
         let turn = self.alone.try_lock().map_err(|_| refused(busy))?;
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let (tokens, filled) = *bucket;
         let tokens = (tokens + now.saturating_duration_since(filled).as_secs_f64() * PER_SECOND).min(BURST);
         let enough = tokens >= 1.0;
         *bucket = (if enough { tokens - 1.0 } else { tokens }, now);
-        if enough { Ok(turn) } else { Err(refused("so many requests to this plugin were explained just now; ask again in a second")) }
+        if enough {
+            Ok(turn)
+        } else {
+            Err(refused("so many requests to this plugin were explained just now; ask again in a second"))
+        }
     }
 }
 
