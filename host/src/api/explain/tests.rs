@@ -9,10 +9,10 @@ use crate::{
     api::path,
     model::{
         BackendCall, BackendOutcome, CacheState, CallLimits, Catalog, ConsideredClaim, CustomAnswer, CustomQuery,
-        Excerpt, Explanation, ExternalAnswer, ExternalQuery, ExternalSample, FetchError, GuestValue, MetricAnswer,
-        MetricQuery, PluginCall, PluginId, Precedence, Provider, RawExchange, Reason, Standing, UnixMillis,
+        Excerpt, Explanation, ExternalAnswer, ExternalQuery, ExternalSample, FetchError, GroupResource, GuestValue,
+        Inventory, Kind, Kinds, Measurable, MetricAnswer, MetricQuery, PluginCall, PluginId, Precedence, Provider,
+        RawExchange, Reason, Selector, Standing, UnixMillis,
     },
-    objects::FixedObjects,
 };
 
 /// Explains every external metric; `plain` knows no more than its answer.
@@ -60,6 +60,32 @@ impl Provider for Fake {
             }
             _ => Ok(explanation(query.ask(self).await, detail)),
         }
+    }
+}
+
+#[async_trait]
+impl Kinds for Fake {
+    async fn kind(&self, resource: &GroupResource) -> Result<Option<Kind>, FetchError> {
+        Ok(self.known(resource))
+    }
+
+    fn known(&self, _: &GroupResource) -> Option<Kind> {
+        Some(Kind { group: String::new(), version: "v1".to_owned(), kind: "Pod".to_owned(), namespaced: true })
+    }
+
+    fn revision(&self) -> u64 {
+        0
+    }
+}
+
+#[async_trait]
+impl Inventory for Fake {
+    async fn running_pods(&self, _: Option<&str>, _: &Selector) -> Result<Vec<Measurable>, FetchError> {
+        Ok(Vec::new())
+    }
+
+    async fn nodes(&self, _: &Selector) -> Result<Vec<Measurable>, FetchError> {
+        Ok(Vec::new())
     }
 }
 
@@ -113,8 +139,8 @@ fn explanation(answer: Result<MetricAnswer, FetchError>, detail: Detail) -> Expl
 }
 
 async fn ask(url: &str, accept: &str) -> (u16, String, Outcome) {
-    let objects = std::sync::Arc::new(FixedObjects::default());
-    let api = Api::new(std::sync::Arc::new(Fake), objects.clone(), objects);
+    let fake = std::sync::Arc::new(Fake);
+    let api = Api::new(fake.clone(), fake.clone(), fake);
     let head = Request::get(url).header("accept", accept).body(()).unwrap().into_parts().0;
     let response = api.respond(&path::parse(&Method::GET, &head.uri).unwrap(), &head).await;
     let outcome = response.extensions().get::<Outcome>().cloned().unwrap();

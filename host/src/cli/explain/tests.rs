@@ -87,7 +87,7 @@ async fn asked(client: &Client, arguments: &[&str]) -> (Report, String) {
     (report, String::from_utf8(bytes).unwrap())
 }
 
-fn explanation(response: Value, claims: Value, call: Option<Value>) -> Value {
+fn explanation(response: &Value, claims: &Value, call: Option<Value>) -> Value {
     let mut document = json!({
         "kind": "MetricExplanation", "apiVersion": "wasm-metrics-adapter.io/v1alpha1",
         "response": response, "claims": { "items": claims },
@@ -111,7 +111,7 @@ fn owner() -> Value {
     json!([{ "plugin": "wasm-metrics-adapter/queues", "claim": "queue_*", "standing": "owns", "because": "" }])
 }
 
-fn call(backends: Value) -> Value {
+fn call(backends: &Value) -> Value {
     json!({
         "durationMs": 14.5, "cpuMs": 0.25, "memoryBytes": 1_048_576,
         "limits": { "timeoutMs": 2000.0, "cpuMs": 200.0, "memoryBytes": 67_108_864 },
@@ -119,7 +119,7 @@ fn call(backends: Value) -> Value {
     })
 }
 
-fn autoscaler(metrics: Value) -> Value {
+fn autoscaler(metrics: &Value) -> Value {
     json!({
         "metadata": { "name": "web", "namespace": "shop" },
         "spec": { "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" }, "maxReplicas": 3, "metrics": metrics },
@@ -147,8 +147,8 @@ async fn each_metric_of_an_autoscaler_is_asked_as_its_controller_asks() {
             "describedObject": { "apiVersion": "v1", "kind": "Unheard", "name": "n1" } } },
     ]);
     let (client, paths) = cluster(move |path| match path {
-        HPA => Some((200, autoscaler(metrics.clone()))),
-        path if path.contains("explain=true") => Some((200, explanation(values(&["1"]), owner(), None))),
+        HPA => Some((200, autoscaler(&metrics))),
+        path if path.contains("explain=true") => Some((200, explanation(&values(&["1"]), &owner(), None))),
         _ => None,
     });
     let (report, text) = asked(&client, &["hpa", "web"]).await;
@@ -177,7 +177,7 @@ async fn a_dead_backend_is_told_with_what_it_said() {
         { "method": "GET", "origin": "https://alt.example.com", "durationMs": 3.0, "error": "request to https://alt.example.com failed: refused" },
     ]);
     let document =
-        explanation(failure(503, "plugin wasm-metrics-adapter/queues: no luck"), owner(), Some(call(backends)));
+        explanation(&failure(503, "plugin wasm-metrics-adapter/queues: no luck"), &owner(), Some(call(&backends)));
     let (client, _) = cluster(move |path| path.contains("explain=true").then(|| (200, document.clone())));
     let (report, text) = asked(&client, &["external", "Queue_Depth", "--selector", "queue=orders"]).await;
     assert_eq!(
@@ -200,7 +200,7 @@ async fn a_dead_backend_is_told_with_what_it_said() {
 
 #[tokio::test]
 async fn an_unknown_metric_is_told_with_similar_names_and_rejected_plugins() {
-    let mut document = explanation(failure(404, "the server could not find the metric queue_dpth"), json!([]), None);
+    let mut document = explanation(&failure(404, "the server could not find the metric queue_dpth"), &json!([]), None);
     document["similar"] = json!(["queue_depth"]);
     let (client, paths) = cluster(move |path| {
         if path.starts_with("/api/v1/namespaces/wasm-metrics-adapter/events") {
@@ -228,14 +228,14 @@ async fn an_unknown_metric_is_told_with_similar_names_and_rejected_plugins() {
 async fn failures_are_told_apart() {
     let lookups =
         json!({ "items": [{ "function": "objects.names", "resource": "pods", "selector": "app=wbe", "found": 0 }] });
-    let mut selected = call(json!([]));
+    let mut selected = call(&json!([]));
     selected["lookups"] = lookups;
-    let mut nan = call(json!([]));
+    let mut nan = call(&json!([]));
     nan["values"] =
         json!({ "items": [{ "of": "queue=orders", "number": "NaN (float)", "error": "NaN is not a number" }] });
     let slow =
-        call(json!([{ "method": "GET", "origin": "https://mq", "error": "no answer when the plugin's call ended" }]));
-    let unauthorized = call(json!([{ "method": "GET", "origin": "https://mq", "status": 401 }]));
+        call(&json!([{ "method": "GET", "origin": "https://mq", "error": "no answer when the plugin's call ended" }]));
+    let unauthorized = call(&json!([{ "method": "GET", "origin": "https://mq", "status": 401 }]));
     let elsewhere = json!([{ "plugin": "a/b", "claim": "q*", "standing": "elsewhere", "because": "" }]);
     let loading = json!([{ "plugin": "a/b", "claim": "q*", "standing": "loading", "because": "" }]);
     for (response, claims, call, words) in [
@@ -247,7 +247,7 @@ async fn failures_are_told_apart() {
             Some(nan),
             "the plugin answered NaN (float) for \"queue=orders\": NaN is not a number",
         ),
-        (failure(500, "trap"), owner(), Some(self::call(json!([]))), "--raw shows what it logged"),
+        (failure(500, "trap"), owner(), Some(self::call(&json!([]))), "--raw shows what it logged"),
         (failure(504, "late"), owner(), Some(slow), "backend https://mq gave no answer in time"),
         (failure(503, "no"), owner(), Some(unauthorized), "backend https://mq refuses the credentials"),
         (failure(503, "no"), loading, None, "wait some seconds"),
@@ -261,7 +261,7 @@ async fn failures_are_told_apart() {
         (failure(429, "no"), owner(), None, "raise limits.concurrency"),
         (failure(400, "no"), owner(), None, "correct the selector"),
     ] {
-        let document = explanation(response, claims, call);
+        let document = explanation(&response, &claims, call);
         let (client, _) = cluster(move |path| path.contains("explain=true").then(|| (200, document.clone())));
         let (report, text) = asked(&client, &["custom", "pods", "queue_depth", "--selector", "app=wbe"]).await;
         assert_eq!(report.outcome(), Outcome::Failing);

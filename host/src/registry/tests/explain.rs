@@ -1,12 +1,12 @@
 use super::*;
 use crate::model::{MetricAnswer, Precedence, Standing};
 
-fn explained(reader: &Reader, query: MetricQuery) -> Explanation {
-    block_on(reader.explain(&query, Detail::Summary)).unwrap()
+fn explained(reader: &Reader, query: &MetricQuery) -> Explanation {
+    block_on(reader.explain(query, Detail::Summary)).unwrap()
 }
 
 fn of_external(reader: &Reader, namespace: &str, metric: &str) -> Explanation {
-    explained(reader, MetricQuery::External(external_query(namespace, metric)))
+    explained(reader, &MetricQuery::External(external_query(namespace, metric)))
 }
 
 fn claims(explanation: &Explanation) -> Vec<(String, &str, Standing)> {
@@ -57,9 +57,9 @@ fn the_owners_answer_is_the_one_that_a_client_gets() {
     let metric = CustomMetric { resource: GroupResource::core("pods"), name: MetricName::new("x").unwrap() };
     let objects = ObjectSelection::Selected(Selector::everything());
     let query = CustomQuery { metric, namespace: Some("shop".to_owned()), objects, series: Selector::everything() };
-    let explanation = explained(&reader, MetricQuery::Custom(query.clone()));
+    let explanation = explained(&reader, &MetricQuery::Custom(query.clone()));
     assert_eq!(explanation.answer, block_on(reader.custom(&query)).map(MetricAnswer::Custom), "and so is a failure");
-    let explanation = explained(&reader, MetricQuery::Nodes(vec!["n1".to_owned()]));
+    let explanation = explained(&reader, &MetricQuery::Nodes(vec!["n1".to_owned()]));
     assert_eq!(explanation.answer, block_on(reader.nodes(&["n1".to_owned()])).map(MetricAnswer::Nodes));
 }
 
