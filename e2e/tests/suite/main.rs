@@ -21,6 +21,7 @@ mod credentials;
 mod deploy;
 mod discovery;
 mod encodings;
+mod explain;
 mod failures;
 mod figures;
 mod kinds;
@@ -127,6 +128,8 @@ fn installed() -> Vec<Case> {
         case!(autoscaling::an_external_name_is_found_in_any_case),
         case!(autoscaling::a_metric_that_vanishes_stops_the_autoscaler_with_a_reason),
         case!(failures::an_autoscaler_says_why_and_its_event_is_counted_up),
+        case!(explain::a_failing_autoscaler_is_explained_in_words),
+        case!(explain::explaining_takes_the_metrics_right_and_raw_another),
         case!(kinds::a_custom_resource_is_known_when_it_can_be_used_and_forgotten_when_it_is_gone),
         case!(controller::it_scales_on_protobuf_and_on_json),
         case!(reload::a_hundred_updates_arrive_within_a_second),

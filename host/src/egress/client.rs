@@ -13,6 +13,7 @@ use hyper_util::{
 };
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::task::AbortOnDropHandle;
+use zeroize::Zeroizing;
 
 use super::{
     AddressPolicy, Credential, EgressError, ExtraRoots, Origin, Origins, Request, Resolve, Response, TrustError,
@@ -118,6 +119,12 @@ impl Client {
         let tokens = tokens(&config.credentials, &pool, &shared.home);
         let exchanges = Arc::new(Semaphore::new(config.exchanges));
         Self { plugin, config, shared, pool, tokens, exchanges }
+    }
+
+    /// The secrets that the host puts on this plugin's requests, as they are sent: for taking them out of texts, and nothing else.
+    pub fn secrets(&self) -> impl Iterator<Item = Zeroizing<String>> {
+        let known = self.config.credentials.iter().filter_map(Credential::secret);
+        known.chain(self.tokens.values().flat_map(|tokens| tokens.held()))
     }
 
     /// One exchange, complete within `timeout`: waiting for a free slot, name, connection, request and the response's last

@@ -175,6 +175,16 @@ impl Credential {
         self.origin == other.origin && self.place() == other.place()
     }
 
+    /// What of it is secret and known, to be taken out of texts. Tokens that are issued are not among it.
+    pub(super) fn secret(&self) -> Option<Zeroizing<String>> {
+        match &self.form {
+            Form::Header(_, value) | Form::Query(_, value) => Some(value.clone()),
+            Form::OAuth2(client) => Some(client.secret()),
+            // A key signs and is never sent.
+            Form::ClientCertificate(_) | Form::Token(_) => None,
+        }
+    }
+
     pub(super) fn form(&self) -> &Form {
         &self.form
     }

@@ -22,6 +22,7 @@ pub(super) fn settings(bundle: &Bundle, ceilings: &Ceilings, shared: &Shared) ->
     Ok(PluginSettings {
         id: bundle.id.clone(),
         config: config(bundle),
+        secrets: bundle.secrets.values().map(|value| Zeroizing::new(value.reveal().to_owned())).collect(),
         http: egress::Client::new(bundle.id.clone(), egress, shared.egress.clone()),
         limits: Limits {
             memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),

@@ -35,7 +35,7 @@ async fn plugin(component: Bytes, to: &str, config: &[(&str, &str)]) -> Plugin {
     let http = Client::new(id.clone(), egress, world.egress.clone());
     let limits = Limits { memory_bytes: 64 << 20, timeout: PATIENCE, cpu: PATIENCE, concurrency: 4, list_items: 100 };
     let code = world.runtime.compiler().compile(component).await.unwrap();
-    world.runtime.load(&code, PluginSettings { id, config, http, limits }).unwrap()
+    world.runtime.load(&code, PluginSettings { id, config, secrets: Vec::new(), http, limits }).unwrap()
 }
 
 async fn answers(plugin: &Plugin) -> Vec<ExternalSample> {

@@ -38,6 +38,7 @@ pub struct OAuth2Client {
     /// The Authorization header, unless the secret is sent in the body.
     authorization: Option<Zeroizing<String>>,
     body: Zeroizing<String>,
+    secret: Zeroizing<String>,
 }
 
 /// How a client proves itself (RFC 6749, section 2.3.1).
@@ -87,7 +88,11 @@ impl OAuth2Client {
                 None
             }
         };
-        Ok(Self { origin: endpoint, uri, authorization, body: Zeroizing::new(body.finish()) })
+        Ok(Self { origin: endpoint, uri, authorization, body: Zeroizing::new(body.finish()), secret: Zeroizing::new(secret.to_owned()) })
+    }
+
+    pub(super) fn secret(&self) -> Zeroizing<String> {
+        self.secret.clone()
     }
 
     fn request(&self) -> Option<Request<Full<Bytes>>> {

@@ -157,6 +157,14 @@ impl TokenCache {
         send(request).await
     }
 
+    /// The tokens in use, as they are sent.
+    pub(in crate::egress) fn held(&self) -> Vec<Zeroizing<String>> {
+        let state = self.state();
+        let newest = state.newest.as_ref().and_then(|newest| answer(newest)?.ok());
+        let headers = newest.iter().chain(&state.last).filter_map(|held| held.header.to_str().ok());
+        headers.map(|header| Zeroizing::new(header.to_owned())).collect()
+    }
+
     /// A token that is good now. While a new one is on its way the old one is.
     async fn get(&self) -> Result<Held, TokenError> {
         let (newest, last) = {
