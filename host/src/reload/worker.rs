@@ -9,6 +9,7 @@ use super::{
     Shared, Standing,
     conflicts::Conflicts,
     inbox::{Inbox, Newest},
+    limits,
     outcome::{LoadFailure, Outcome, Told},
     resource,
     version::Version,
@@ -19,7 +20,7 @@ use crate::{
     manifest::PluginConfiguration,
     model::{Claims, Generation, Listed, PluginId},
     registry::{Entry, State},
-    runtime::{Limits, Plugin, PluginSettings, Validation},
+    runtime::{Plugin, PluginSettings, Validation},
     source::{RawPlugin, Report},
     telemetry::{LoadLabels, PluginLabels},
 };
@@ -197,13 +198,7 @@ impl Worker {
             id: self.id.clone(),
             config: configuration.config.clone().into_iter().collect(),
             http: egress::Client::new(self.id.clone(), egress, self.shared.egress.clone()),
-            limits: Limits {
-                memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
-                timeout: limits.timeout,
-                cpu: limits.cpu,
-                concurrency: limits.concurrency as usize,
-                list_items: limits.list_items as usize,
-            },
+            limits: limits::of_calls(limits),
         })
     }
 

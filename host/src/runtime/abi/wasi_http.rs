@@ -11,7 +11,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::{
     egress::{self, EgressError},
-    runtime::{log::Level, store::Reach},
+    runtime::{requests::Requests, store::Reach},
 };
 
 /// Bytes of a request body; what a query or a login needs, with room.
@@ -24,11 +24,12 @@ type Transmission = Box<dyn Future<Output = Result<(), Error>> + Send>;
 pub(in crate::runtime) struct Hooks {
     reach: Arc<Reach>,
     backends_until: Instant,
+    requests: Arc<Requests>,
 }
 
 impl Hooks {
-    pub(in crate::runtime) fn new(reach: Arc<Reach>, backends_until: Instant) -> Self {
-        Self { reach, backends_until }
+    pub(in crate::runtime) fn new(reach: Arc<Reach>, backends_until: Instant, requests: Arc<Requests>) -> Self {
+        Self { reach, backends_until, requests }
     }
 }
 
@@ -39,6 +40,10 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _transmitted: Transmission,
     ) -> Box<dyn Future<Output = Exchange> + Send> {
+        if self.requests.admit(1).is_err() {
+            // The guest learns only this; the call itself ends with the fault.
+            return Box::new(async { Err(Error::HttpRequestDenied) });
+        }
         let reach = self.reach.clone();
         let remaining = self.backends_until.saturating_duration_since(Instant::now());
         Box::new(async move { exchange(&reach, request, timeout(options, remaining)).await })
@@ -64,7 +69,7 @@ async fn exchange(reach: &Reach, request: http::Request<WasiBody>, timeout: Dura
     let request = egress::Request { method: head.method.as_str().to_owned(), url: head.uri.to_string(), headers, body };
     let response = reach.http.fetch(request, timeout).await.map_err(|error| {
         // WASI's codes carry no text, and the text names the remedy.
-        reach.log.write(Level::Warn, &error.to_string());
+        reach.log.note(&error.to_string());
         error_code(&error)
     })?;
     let mut answer = http::Response::builder().status(response.status);
