@@ -7,9 +7,7 @@
 mod limits;
 mod support;
 
-use std::{
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use axum::{Json, Router, extract::State, http::HeaderMap, http::StatusCode, http::Uri};
 use serde_json::{Value, json};

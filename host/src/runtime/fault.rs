@@ -20,7 +20,9 @@ pub(super) enum Fault {
         "the plugin's calls need more memory than is free of the {budget_mib} MiB that plugins have together; raise --guest-memory-budget, or run more replicas"
     )]
     Crowded { budget_mib: usize },
-    #[error("the plugin needs tables of more than {limit} elements; build it from less code, or raise limits.tableElements")]
+    #[error(
+        "the plugin needs tables of more than {limit} elements; build it from less code, or raise limits.tableElements"
+    )]
     Table { limit: usize },
     #[error("the plugin has more than {limit} core instances; compose it of less, or raise limits.instances")]
     Instances { limit: usize },
@@ -28,9 +30,13 @@ pub(super) enum Fault {
     Parts(String),
     #[error("the plugin needs more than {} KiB of stack, the adapter's limit; make it recurse less", STACK_BYTES >> 10)]
     Stack,
-    #[error("the plugin holds more streams, requests or timers of WASI than the adapter keeps for one request; make it drop them")]
+    #[error(
+        "the plugin holds more streams, requests or timers of WASI than the adapter keeps for one request; make it drop them"
+    )]
     Resources,
-    #[error("the plugin made more than {limit} requests to backends for one answer; make it ask for several things at once, or raise limits.requests")]
+    #[error(
+        "the plugin made more than {limit} requests to backends for one answer; make it ask for several things at once, or raise limits.requests"
+    )]
     TooManyRequests { limit: usize },
     #[error(
         "the plugin did not answer within {limit:?}; its backend may be slow: make it ask for less, or raise limits.timeout"
@@ -46,7 +52,9 @@ pub(super) enum Fault {
     Full,
     #[error("the plugin ended itself instead of answering (exit); answer with a failure instead")]
     Exit,
-    #[error("the plugin handed more than {limit} bytes to the adapter in one go; make it answer with less, or raise limits.answerBytes")]
+    #[error(
+        "the plugin handed more than {limit} bytes to the adapter in one go; make it answer with less, or raise limits.answerBytes"
+    )]
     TooMuchData { limit: usize },
     #[error("the plugin answered with more than {limit} items; make it answer with fewer, or raise limits.listItems")]
     TooManyItems { limit: usize },

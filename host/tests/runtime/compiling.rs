@@ -14,11 +14,8 @@ use crate::{external, probe, support, world};
 
 fn runtime(cache: Option<&Path>, child: impl Into<std::path::PathBuf>) -> Arc<Runtime> {
     let objects = Arc::new(FixedObjects::default());
-    let compiler = CompilerConfig {
-        cache_dir: cache.map(Path::to_owned),
-        child: Some(child.into()),
-        ..CompilerConfig::default()
-    };
+    let compiler =
+        CompilerConfig { cache_dir: cache.map(Path::to_owned), child: Some(child.into()), ..CompilerConfig::default() };
     let metrics = Arc::new(Metrics::default());
     Runtime::new(compiler, support::guests(), support::GUEST_MEMORY, objects.clone(), objects, metrics).unwrap()
 }

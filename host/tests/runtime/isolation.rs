@@ -1,6 +1,9 @@
 //! Nothing of one call is left for another: each has memory of its own, zeroed, whoever had it before.
 
-use crate::{crafted::{Crafted, HARMLESS}, external, label, probe};
+use crate::{
+    crafted::{Crafted, HARMLESS},
+    external, label, probe,
+};
 
 /// More calls than the pool has slots, so that each slot was used by the first plugin.
 const CALLS: usize = 300;

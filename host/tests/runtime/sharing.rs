@@ -12,7 +12,10 @@ use wasm_metrics_adapter::{
     telemetry::Metrics,
 };
 
-use crate::{crafted::{Crafted, HARMLESS}, external, limits, probe, support, world};
+use crate::{
+    crafted::{Crafted, HARMLESS},
+    external, limits, probe, support, world,
+};
 
 /// A runtime of its own with a small budget.
 struct Small {
@@ -67,7 +70,8 @@ async fn a_plugin_that_holds_its_share_of_memory_is_refused_and_others_are_not()
     // Each probe holds some 1.1 MiB while its request hangs: with 8 MiB for all, one plugin may hold 4.
     let small = Small::new(8 << 20);
     let (origin, mut arrived, release) = hanging().await;
-    let greedy = small.load("greedy", support::guest("probe"), &origin, |limits| limits.timeout = Duration::from_secs(8));
+    let greedy =
+        small.load("greedy", support::guest("probe"), &origin, |limits| limits.timeout = Duration::from_secs(8));
     let greedy = Arc::new(greedy.await);
     let calls: Vec<_> = (0..16)
         .map(|_| {
@@ -111,7 +115,12 @@ async fn drained(small: &Small) {
 #[tokio::test]
 async fn a_call_that_needs_more_than_half_of_all_memory_is_told_which_flag_to_raise() {
     let small = Small::new(4 << 20);
-    let plugin = small.load("large", pages("(drop (memory.grow (i32.const 48))) i64.const 0 call $sample"), "http://127.0.0.1:1", |_| {});
+    let plugin = small.load(
+        "large",
+        pages("(drop (memory.grow (i32.const 48))) i64.const 0 call $sample"),
+        "http://127.0.0.1:1",
+        |_| {},
+    );
     let error = external(&plugin.await, "shop").await.unwrap_err();
     assert!(error.message.contains("4 MiB that plugins have together; raise --guest-memory-budget"), "{error}");
     drained(&small).await;

@@ -35,7 +35,8 @@ pub(crate) async fn world(metrics: &Arc<Metrics>) -> &'static World {
             let egress =
                 egress::Shared::new(egress::TrustRoots::none(), Arc::new(egress::SystemResolver), addresses).unwrap();
             World {
-                runtime: Runtime::new(compiler, guests(), GUEST_MEMORY, objects.clone(), objects, metrics.clone()).unwrap(),
+                runtime: Runtime::new(compiler, guests(), GUEST_MEMORY, objects.clone(), objects, metrics.clone())
+                    .unwrap(),
                 egress: Arc::new(egress),
             }
         })

@@ -14,8 +14,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::{CompileError, CompilerLimits};
 use crate::runtime::engine::compiling_engine;
 
-/// Bytes of compiled code that the parent takes: an 18 MB component makes 37 MB.
+/// Bytes of compiled code that the parent takes: an 18 MB component makes 37 MB, the smallest ones three times their own size.
 const OUTPUT_BYTES: u64 = 256 << 20;
+/// Bytes of code for each of the component's.
+const OUTPUT_RATIO: u64 = 16;
+/// Bytes of code besides: a file of a few pages for whatever component.
+const OUTPUT_LEAST: u64 = 1 << 20;
 /// Bytes of the child's own words.
 const MESSAGE_BYTES: u64 = 4096;
 /// The exit code that says: wasmtime refused the component, and standard error has its words.
@@ -62,11 +66,13 @@ impl Child {
             // A child that died early says why on standard error: a broken pipe adds nothing.
             let _ = input.write_all(&wasm).await;
             drop(input);
+            Ok(())
         };
+        let most = (wasm.len() as u64).saturating_mul(OUTPUT_RATIO).saturating_add(OUTPUT_LEAST).min(OUTPUT_BYTES);
         let read = async {
-            output.take(OUTPUT_BYTES + 1).read_to_end(&mut compiled).await?;
-            if compiled.len() as u64 > OUTPUT_BYTES {
-                return Err(std::io::Error::other(format!("its code has more than {} MiB", OUTPUT_BYTES >> 20)));
+            output.take(most + 1).read_to_end(&mut compiled).await?;
+            if compiled.len() as u64 > most {
+                return Err(std::io::Error::other(format!("its code has more than {most} bytes")));
             }
             Ok(())
         };
@@ -78,7 +84,6 @@ impl Child {
             Ok(())
         };
         // The first error ends the exchange, and with it the child.
-        let feed = async { Ok(feed.await) };
         tokio::try_join!(feed, read, listen).map_err(|error| CompileError::Failed(error.to_string()))?;
         let status = child.wait().await.map_err(not_started)?;
         let message = crate::runtime::log::one_line(&String::from_utf8_lossy(&message));
