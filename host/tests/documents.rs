@@ -69,7 +69,7 @@ fn documented_limits() -> Vec<[String; 4]> {
 #[test]
 fn limits_are_as_documented() {
     let rows = documented_limits();
-    assert_eq!(rows.len(), 6);
+    assert_eq!(rows.len(), 12);
     let set = |name: &str, value: &str| format!("{HEAD}limits: {{ {name}: {value} }}");
     for [name, default, least, most] in rows {
         assert_eq!(parse(&set(&name, &default)), PluginConfiguration::default(), "{name}");
@@ -113,6 +113,7 @@ fn used_metrics() -> telemetry::Metrics {
     metrics.request_seconds.get_or_create(&request).observe(1.0);
     metrics.calls.get_or_create(&telemetry::CallLabels { plugin: "a/b".to_owned(), outcome: "ok" }).inc();
     metrics.call_seconds.get_or_create(&plugin).observe(1.0);
+    metrics.log_dropped.get_or_create(&plugin).inc();
     metrics.unmeasured.get_or_create(&telemetry::ObjectLabels { plugin: "a/b".to_owned(), object: "pod" }).inc();
     metrics.loads.get_or_create(&telemetry::LoadLabels { plugin: "a/b".to_owned(), outcome: "loaded" }).inc();
     metrics.generation.get_or_create(&plugin).set(1);

@@ -10,16 +10,15 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+#[path = "support/limits.rs"]
+mod limits;
 #[path = "failures/plugins.rs"]
 mod plugins;
 #[path = "failures/requests.rs"]
 mod requests;
 mod support;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use axum::response::Response;
 use http::{Request, header};
@@ -35,9 +34,6 @@ use wasm_metrics_adapter::{
 
 const CUSTOM: &str = "/apis/custom.metrics.k8s.io/v1beta2";
 const EXTERNAL: &str = "/apis/external.metrics.k8s.io/v1beta1";
-
-/// Long enough that no healthy call meets it, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An API over a registry of real plugins.
 struct Server {
@@ -114,8 +110,7 @@ fn id(name: &str) -> PluginId {
 async fn probe(name: &str, config: &[(&str, &str)], limit: impl FnOnce(&mut Limits)) -> State {
     let world = support::world(&Arc::default()).await;
     let code = world.runtime.compiler().compile(support::guest("probe")).await.unwrap();
-    let mut limits =
-        Limits { memory_bytes: 64 << 20, timeout: PATIENCE, cpu: PATIENCE, concurrency: 16, list_items: 1000 };
+    let mut limits = limits::limits();
     limit(&mut limits);
     let mut config: Vec<_> = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     config.sort();

@@ -3,12 +3,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "support/limits.rs"]
+mod limits;
 mod support;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use axum::{Json, Router, extract::State, http::HeaderMap, http::StatusCode, http::Uri};
 use serde_json::{Value, json};
@@ -19,11 +18,8 @@ use wasm_metrics_adapter::{
         CustomMetric, CustomQuery, ExternalQuery, FetchError, GroupResource, MetricName, ObjectSelection, PluginId,
         Provider, Reason, Selector,
     },
-    runtime::{Limits, Plugin, PluginSettings, Validation},
+    runtime::{Plugin, PluginSettings, Validation},
 };
-
-/// Long enough that no healthy call meets it, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn load(component: &str, config: &[(&str, String)], egress: EgressConfig) -> Plugin {
     let world = world(&Arc::default()).await;
@@ -34,7 +30,7 @@ async fn load(component: &str, config: &[(&str, String)], egress: EgressConfig) 
         config: config.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
         secrets: Vec::new(),
         http: egress::Client::new(id, egress, world.egress.clone()),
-        limits: Limits { memory_bytes: 64 << 20, timeout: PATIENCE, cpu: PATIENCE, concurrency: 16, list_items: 1000 },
+        limits: limits::limits(),
     };
     world.runtime.load(&code, settings).unwrap()
 }

@@ -3,24 +3,33 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "runtime/abuse.rs"]
+mod abuse;
+#[path = "runtime/compiler.rs"]
+mod compiler;
 #[path = "runtime/compiling.rs"]
 mod compiling;
 #[path = "runtime/explain.rs"]
 mod explain;
+#[path = "runtime/crafted.rs"]
+mod crafted;
 #[path = "runtime/faults.rs"]
 mod faults;
 #[path = "runtime/imports.rs"]
 mod imports;
+#[path = "runtime/isolation.rs"]
+mod isolation;
+#[path = "support/limits.rs"]
+mod limits;
 #[path = "runtime/logs.rs"]
 mod logs;
+#[path = "runtime/sharing.rs"]
+mod sharing;
 mod support;
 #[path = "runtime/usage.rs"]
 mod usage;
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::sync::{Arc, LazyLock};
 
 use logs::logs;
 use support::World;
@@ -33,9 +42,6 @@ use wasm_metrics_adapter::{
     runtime::{Limits, Plugin, PluginSettings, Validation},
     telemetry::Metrics,
 };
-
-/// Long enough that no healthy call meets it, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Counts the calls of all tests.
 static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(Arc::default);
@@ -54,7 +60,7 @@ struct Probe {
 }
 
 fn probe(name: &str) -> Probe {
-    let limits = Limits { memory_bytes: 64 << 20, timeout: PATIENCE, cpu: PATIENCE, concurrency: 16, list_items: 1000 };
+    let limits = limits::limits();
     let id = PluginId { namespace: "plugins".to_owned(), name: name.to_owned() };
     Probe { id, config: Vec::new(), limits, origins: Vec::new(), credentials: Vec::new() }
 }

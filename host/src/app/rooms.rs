@@ -107,9 +107,11 @@ impl Rooms {
         let policy = policy_file::start(config.policy.as_deref(), metrics.clone(), stop, background).await?;
         let compiler = CompilerConfig {
             cache_dir: config.compile_cache_dir.clone(),
-            child: Some(std::env::current_exe().context("find the adapter's own binary, which is its compiler")?),
+            // This very program, also when its file is replaced or gone: another release's code would be refused.
+            child: Some("/proc/self/exe".into()),
+            ..CompilerConfig::default()
         };
-        let runtime = Runtime::new(compiler, guests, objects, kinds.clone(), metrics)?;
+        let runtime = Runtime::new(compiler, guests, config.guest_memory_budget, objects, kinds.clone(), metrics)?;
         let egress = egress(config, stop, background).await?;
         Ok(Self {
             client,

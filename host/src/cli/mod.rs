@@ -32,7 +32,14 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Compile a component from standard input to standard output: how the adapter runs its compiler
     #[command(hide = true)]
-    Compile,
+    Compile {
+        /// What it gives itself at most
+        #[arg(long)]
+        address_space_bytes: u64,
+        /// What it gives itself at most
+        #[arg(long)]
+        cpu_seconds: u64,
+    },
 }
 
 /// Flags that don't go together, as in sysexits.h.
@@ -50,7 +57,10 @@ pub fn run(command: CommandLine) -> ExitCode {
         },
         Command::Preflight(args) => preflight(&args),
         Command::Explain(args) => explain(&args),
-        Command::Compile => ExitCode::from(u8::try_from(runtime::run_compiler_child()).unwrap_or(1)),
+        Command::Compile { address_space_bytes, cpu_seconds } => {
+            let code = runtime::run_compiler_child(address_space_bytes, cpu_seconds);
+            ExitCode::from(u8::try_from(code).unwrap_or(1))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use clap::Args;
 use ipnet::IpNet;
 
+use super::memory;
 use crate::telemetry::{LogFormat, RequestLogging};
 
 /// `wasm-metrics-adapter serve`
@@ -165,9 +166,13 @@ pub(super) struct PluginArgs {
     /// Further CAs of plugins' backends, in PEM, beside the system's; read again when it changes
     #[arg(long, value_name = "FILE")]
     pub(super) backend_ca_file: Option<PathBuf>,
-    /// Threads on which plugins run; by default as many as processors
+    /// Threads on which plugins run; by default as many as processors, and two at least
     #[arg(long, value_name = "COUNT")]
     pub(super) guest_threads: Option<usize>,
+    /// Memory that all plugins together may hold, as in `512Mi`, of which each gets as much as it leaves free; by default half of
+    /// what the process may have (its cgroup), or 1Gi
+    #[arg(long, value_name = "SIZE", value_parser = memory::size)]
+    pub(super) guest_memory_budget: Option<usize>,
 }
 
 /// What to log.

@@ -1,6 +1,7 @@
 //! What `serve` is to do: its flags, checked against each other before any port opens.
 
 mod flags;
+mod memory;
 
 use std::{
     collections::BTreeSet,
@@ -53,6 +54,8 @@ pub struct Config {
     pub backend_ca_file: Option<PathBuf>,
     /// Threads for guests.
     pub guest_threads: usize,
+    /// Bytes of memory for all guests together.
+    pub guest_memory_budget: usize,
     /// Which log lines.
     pub log_filter: String,
     /// How they look.
@@ -170,6 +173,7 @@ impl ServeArgs {
             internal_cidrs,
             backend_ca_file,
             guest_threads,
+            guest_memory_budget,
         } = plugins;
         let LoggingArgs { log_filter, logging_format: log_format, request_log } = logging;
         let in_cluster = kubeconfig.is_some() || plugin_dir.is_none();
@@ -180,7 +184,8 @@ impl ServeArgs {
             return Err(InvalidConfig::NotLoopback(address));
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let guest_threads = guest_threads.unwrap_or(processors);
+        // With two, guests that compute for long leave one to the others.
+        let guest_threads = guest_threads.unwrap_or(processors.max(2));
         if guest_threads == 0 {
             return Err(InvalidConfig::NoThreads);
         }
@@ -209,6 +214,7 @@ impl ServeArgs {
             internal_cidrs,
             backend_ca_file,
             guest_threads,
+            guest_memory_budget: guest_memory_budget.unwrap_or_else(memory::default_budget),
             log_filter,
             log_format,
             request_log,

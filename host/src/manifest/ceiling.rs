@@ -24,11 +24,17 @@ impl Limits {
     pub fn most() -> Self {
         Self {
             memory_bytes: limits::MEMORY.1,
+            table_elements: most_count(limits::TABLE_ELEMENTS),
+            instances: most_count(limits::INSTANCES),
             timeout: limits::TIMEOUT.1,
             cpu: limits::CPU.1,
             concurrency: most_count(limits::CONCURRENCY),
             response_bytes: limits::RESPONSE.1,
             list_items: most_count(limits::LIST_ITEMS),
+            answer_bytes: limits::ANSWER.1,
+            requests: most_count(limits::REQUESTS),
+            log_lines: most_count(limits::LOG_LINES),
+            state_bytes: limits::STATE.1,
         }
     }
 
@@ -39,17 +45,22 @@ impl Limits {
 
     /// The first limit that is above `ceiling`.
     pub fn excess(&self, ceiling: &Self) -> Option<Excess> {
-        let Self { memory_bytes, timeout, cpu, concurrency, response_bytes, list_items } = self;
         let size = |bytes: u64| binary(bytes);
         let time = |duration: Duration| format!("{duration:?}");
         let count = |count: u32| count.to_string();
         [
-            above("memory", *memory_bytes, ceiling.memory_bytes, size),
-            above("timeout", *timeout, ceiling.timeout, time),
-            above("cpu", *cpu, ceiling.cpu, time),
-            above("concurrency", *concurrency, ceiling.concurrency, count),
-            above("responseBytes", *response_bytes, ceiling.response_bytes, size),
-            above("listItems", *list_items, ceiling.list_items, count),
+            above("memory", self.memory_bytes, ceiling.memory_bytes, size),
+            above("tableElements", self.table_elements, ceiling.table_elements, count),
+            above("instances", self.instances, ceiling.instances, count),
+            above("timeout", self.timeout, ceiling.timeout, time),
+            above("cpu", self.cpu, ceiling.cpu, time),
+            above("concurrency", self.concurrency, ceiling.concurrency, count),
+            above("responseBytes", self.response_bytes, ceiling.response_bytes, size),
+            above("listItems", self.list_items, ceiling.list_items, count),
+            above("answerBytes", self.answer_bytes, ceiling.answer_bytes, size),
+            above("requests", self.requests, ceiling.requests, count),
+            above("logLines", self.log_lines, ceiling.log_lines, count),
+            above("stateBytes", self.state_bytes, ceiling.state_bytes, size),
         ]
         .into_iter()
         .flatten()
@@ -81,6 +92,12 @@ mod tests {
             ("{concurrency: 17}", "concurrency", "17", "16"),
             ("{responseBytes: 5Mi}", "responseBytes", "5Mi", "4Mi"),
             ("{listItems: 1001}", "listItems", "1001", "1000"),
+            ("{tableElements: 100001}", "tableElements", "100001", "100000"),
+            ("{instances: 101}", "instances", "101", "100"),
+            ("{answerBytes: 5Mi}", "answerBytes", "5Mi", "4Mi"),
+            ("{requests: 101}", "requests", "101", "100"),
+            ("{logLines: 11}", "logLines", "11", "10"),
+            ("{stateBytes: 2Mi}", "stateBytes", "2Mi", "1Mi"),
         ] {
             let asking = Limits::default().overridden(Field::document(text).unwrap()).unwrap();
             let expected = Excess { limit, asked: asked.to_owned(), ceiling: most.to_owned() };

@@ -105,6 +105,7 @@ limits: {{ memory: 128Mi, timeout: 500ms, cpu: 1s, concurrency: 4, responseBytes
             concurrency: 4,
             response_bytes: 65536,
             list_items: 10,
+            ..Limits::default()
         },
     };
     assert_eq!(configuration, expected);

@@ -5,6 +5,7 @@
 mod board;
 mod conflicts;
 mod inbox;
+mod limits;
 mod outcome;
 mod permit;
 mod resource;

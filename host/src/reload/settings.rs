@@ -5,32 +5,25 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use super::{Shared, outcome::LoadFailure};
+use super::{Shared, limits, outcome::LoadFailure};
 use crate::{
     bundle::{Bundle, CredentialValue, OAuth2Client, ServiceAccountTokens},
     egress,
     policy::Ceilings,
-    runtime::{Limits, PluginSettings},
+    runtime::PluginSettings,
     source::Dependencies,
 };
 
 /// The settings of the plugin of `bundle`.
 pub(super) fn settings(bundle: &Bundle, ceilings: &Ceilings, shared: &Shared) -> Result<PluginSettings, LoadFailure> {
     let configuration = &bundle.configuration;
-    let limits = &configuration.limits;
     let egress = egress(bundle, ceilings, &shared.dependencies)?;
     Ok(PluginSettings {
         id: bundle.id.clone(),
         config: config(bundle),
         secrets: bundle.secrets.values().map(|value| Zeroizing::new(value.reveal().to_owned())).collect(),
         http: egress::Client::new(bundle.id.clone(), egress, shared.egress.clone()),
-        limits: Limits {
-            memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
-            timeout: limits.timeout,
-            cpu: limits.cpu,
-            concurrency: limits.concurrency as usize,
-            list_items: limits.list_items as usize,
-        },
+        limits: limits::of_calls(&configuration.limits),
     })
 }
 

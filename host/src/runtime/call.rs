@@ -1,21 +1,30 @@
 //! One call from permit to answer: a fresh store, a fresh instance, one exported function, and the end of all of it.
 
 use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{Store, UpdateDeadline};
 
 use super::{
+    Runtime,
     abi::{Answer, InstancePre, Question},
-    engine::{Engines, POOL_SLOTS},
+    budget::{Held, Share},
+    engine::Engines,
     explain::Trace,
-    fault::{Fault, HOSTCALL_BYTES},
-    log::{Level, one_line},
+    fault::Fault,
+    lane::Turns,
+    limiter::Limiter,
+    log::one_line,
+    meter::CpuMeter,
     plugin::Limits,
-    store::{CallState, CpuMeter, Reach},
+    requests::Requests,
+    store::{CallState, Reach},
 };
 
 /// What each call of a plugin needs; shared by its calls.
@@ -24,27 +33,41 @@ pub(super) struct Caller {
     pub(super) reach: Arc<Reach>,
     pub(super) instance: InstancePre,
     pub(super) limits: Limits,
-    pub(super) engines: Engines,
-    pub(super) guests: tokio::runtime::Handle,
-    /// This plugin's share, so that it can't occupy every slot.
+    engines: Engines,
+    guests: tokio::runtime::Handle,
+    turns: Turns,
     permits: Arc<Semaphore>,
+    places: Arc<Share>,
+    memory: Arc<Share>,
+    /// Bytes that calls needed of late: what the next one waits for before it begins. A call that waited in its middle would
+    /// hold what others wait for.
+    expected_bytes: Arc<AtomicUsize>,
     /// Where calls are written down that are explained.
     pub(super) trace: Option<Arc<Trace>>,
 }
 
-/// Slots of the whole process: never more calls than the pool has instances for, so that an instance is never refused.
-static SLOTS: Semaphore = Semaphore::const_new(POOL_SLOTS as usize);
+/// What a call holds from its beginning to its end.
+struct Admitted {
+    _permit: OwnedSemaphorePermit,
+    _place: Held,
+    memory: Held,
+}
 
 impl Caller {
-    pub(super) fn new(
-        reach: Arc<Reach>,
-        instance: InstancePre,
-        limits: Limits,
-        engines: Engines,
-        guests: tokio::runtime::Handle,
-    ) -> Self {
-        let permits = Arc::new(Semaphore::new(limits.concurrency));
-        Self { reach, instance, limits, engines, guests, permits, trace: None }
+    pub(super) fn new(reach: Arc<Reach>, instance: InstancePre, limits: Limits, runtime: &Runtime) -> Self {
+        Self {
+            reach,
+            instance,
+            limits,
+            engines: runtime.engines.clone(),
+            guests: runtime.guests.clone(),
+            turns: runtime.lane.turns(),
+            permits: Arc::new(Semaphore::new(limits.concurrency)),
+            places: Share::of(&runtime.places),
+            memory: Share::of(&runtime.memory),
+            expected_bytes: Arc::default(),
+            trace: None,
+        }
     }
 
     /// The same plugin's calls, written down in `trace`.
@@ -58,18 +81,16 @@ impl Caller {
         let outcome = self.ask_until(deadline, question).await;
         if let Err(fault) = &outcome {
             let detail = if let Fault::Host(detail) = fault { detail.as_str() } else { "" };
-            self.reach.log.write(Level::Warn, &format!("call failed: {fault} {detail}"));
+            self.reach.log.note(&format!("call failed: {fault} {detail}"));
         }
         outcome
     }
 
     async fn ask_until(self: &Arc<Self>, deadline: Instant, question: Question) -> Result<Answer, Fault> {
-        let permits = self.permits(self.limits.timeout / 2).await?;
+        // Whoever has not begun in half of its time would hardly be answered in the rest.
+        let admitted = self.admit(deadline - self.limits.timeout / 2).await?;
         let this = self.clone();
-        let call = self.guests.spawn(async move {
-            let _permits = permits;
-            this.run(question, deadline).await
-        });
+        let call = self.guests.spawn(async move { this.run(question, deadline, admitted).await });
         let mut call = tokio_util::task::AbortOnDropHandle::new(call);
         match tokio::time::timeout_at(deadline.into(), &mut call).await {
             Ok(Ok(outcome)) => outcome,
@@ -79,45 +100,61 @@ impl Caller {
         }
     }
 
-    /// A place among this plugin's calls, then one among all. Whoever has not got them in half of its time would hardly be
-    /// answered in the rest.
-    async fn permits(&self, patience: Duration) -> Result<(OwnedSemaphorePermit, SemaphorePermit<'static>), Fault> {
-        let until = tokio::time::Instant::now() + patience;
-        let busy = Fault::Busy { limit: self.limits.concurrency };
-        let own = tokio::time::timeout_at(until, self.permits.clone().acquire_owned()).await;
-        let own = own.map_err(|_| busy.clone())?.map_err(|_| busy)?;
-        let slot = tokio::time::timeout_at(until, SLOTS.acquire()).await;
-        let slot = slot.map_err(|_| Fault::Full)?.map_err(|_| Fault::Full)?;
-        Ok((own, slot))
+    /// A place among this plugin's calls, then one among all, then memory.
+    async fn admit(&self, until: Instant) -> Result<Admitted, Fault> {
+        let busy = || Fault::Busy { limit: self.limits.concurrency };
+        let permit = tokio::time::timeout_at(until.into(), self.permits.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
+        let place = self.places.take(1, until).await.ok_or(Fault::Full)?;
+        let memory = self.memory.take(self.expected_bytes.load(Ordering::Relaxed), until).await;
+        let memory = memory.ok_or(Fault::Crowded { budget_mib: self.memory.of_all() >> 20 })?;
+        Ok(Admitted { _permit: permit, _place: place, memory })
     }
 
-    async fn run(&self, question: Question, deadline: Instant) -> Result<Answer, Fault> {
+    async fn run(&self, question: Question, deadline: Instant, admitted: Admitted) -> Result<Answer, Fault> {
+        let Admitted { _permit, _place, memory } = admitted;
         let _ticking = self.engines.ticking();
-        let meter = CpuMeter::new(self.limits.cpu);
-        let mut store = self.store(&question, deadline, meter.clone());
+        let mut store = self.store(&question, deadline, memory);
+        let meter = store.data().meter.clone();
         if let Some(trace) = &self.trace {
             trace.asked(&question, meter.clone());
         }
-        let outcome = meter.count(self.instance.ask(&mut store, question)).await;
+        let outcome = meter.run(self.instance.ask(&mut store, question), &self.turns).await;
+        let state = store.data();
+        self.expect(state.limiter.bytes());
         if let Some(trace) = &self.trace {
-            trace.ended(store.data().memory.used());
+            trace.ended(state.limiter.bytes());
         }
-        outcome.map_err(|error| {
-            store.data().log_stderr();
+        let answer = outcome.map_err(|error| {
+            state.log_stderr();
             tracing::debug!(plugin = %self.reach.id, "call ended: {}", one_line(&format!("{error:#}")));
-            Fault::of(&error)
-        })
+            Fault::of(&error, &self.limits)
+        })?;
+        state.requests.check()?;
+        Ok(answer)
     }
 
-    fn store(&self, question: &Question, deadline: Instant, meter: Arc<CpuMeter>) -> Store<CallState> {
-        let namespace = question.namespace().map(str::to_owned);
+    /// Follows a rise at once and a fall slowly.
+    fn expect(&self, bytes: usize) {
+        let before = self.expected_bytes.load(Ordering::Relaxed);
+        self.expected_bytes.store(bytes.max(before - before / 8), Ordering::Relaxed);
+    }
+
+    fn store(&self, question: &Question, deadline: Instant, memory: Held) -> Store<CallState> {
         // A guest whose backend is slow has time left to say which one it was.
         let backends_until = deadline - self.limits.timeout / 10;
-        let mut state = CallState::new(self.reach.clone(), namespace, backends_until, self.limits.memory_bytes, meter);
+        let mut state = CallState::new(
+            self.reach.clone(),
+            question.namespace().map(str::to_owned),
+            backends_until,
+            Limiter::new(self.limits, memory),
+            CpuMeter::new(self.limits.cpu),
+            Arc::new(Requests::new(self.limits.requests)),
+        );
         state.trace.clone_from(&self.trace);
         let mut store = Store::new(self.instance.engine(), state);
-        store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(HOSTCALL_BYTES);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(self.limits.answer_bytes);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|context| {
             context.data().meter.check()?;

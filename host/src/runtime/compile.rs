@@ -8,6 +8,7 @@ use std::{
     hash::{Hash as _, Hasher as _},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -26,6 +27,25 @@ pub struct CompilerConfig {
     pub cache_dir: Option<PathBuf>,
     /// The adapter's binary, to be run as the compiler; absent compiles in this process (tests).
     pub child: Option<PathBuf>,
+    /// What the child may take.
+    pub limits: CompilerLimits,
+}
+
+/// What one compilation may take.
+#[derive(Debug, Clone, Copy)]
+pub struct CompilerLimits {
+    /// Address space, in bytes. Default 2 GiB: an 18 MB component peaks at 400 MB resident.
+    pub address_space_bytes: u64,
+    /// CPU time, in seconds. Default 120: an 18 MB component needs 10 on one core.
+    pub cpu_seconds: u64,
+    /// Wall-clock time. Default 300 s, for a machine that is busy besides.
+    pub timeout: Duration,
+}
+
+impl Default for CompilerLimits {
+    fn default() -> Self {
+        Self { address_space_bytes: 2 << 30, cpu_seconds: 120, timeout: Duration::from_secs(300) }
+    }
 }
 
 /// Why bytes could not become code.
@@ -68,7 +88,7 @@ pub struct Compiler {
 
 impl Compiler {
     pub(super) fn new(config: CompilerConfig, engines: Engines, metrics: Arc<Metrics>) -> Self {
-        let CompilerConfig { cache_dir, child } = config;
+        let CompilerConfig { cache_dir, child, limits } = config;
         let mut engine = std::hash::DefaultHasher::new();
         engines.pooled.precompile_compatibility_hash().hash(&mut engine);
         let open = |folder: PathBuf| {
@@ -78,7 +98,7 @@ impl Compiler {
         Self {
             cache: cache_dir.and_then(open),
             engines,
-            child: child.map(Child::new),
+            child: child.map(|binary| Child::new(binary, limits)),
             turn: tokio::sync::Mutex::new(()),
             alive: Mutex::default(),
             metrics,
@@ -112,7 +132,8 @@ impl Compiler {
             Some(child) => child.compile(wasm).await?,
             None => child::in_this_process(wasm).await?,
         };
-        let code = self.keep(digest, &compiled)?;
+        let unusable = |error| CompileError::Failed(format!("what it made can't be used: {error}"));
+        let code = self.keep(digest, &compiled).map_err(unusable)?;
         if let Some(cache) = &self.cache {
             cache.store(&digest, compiled).await;
         }
@@ -134,11 +155,11 @@ impl Compiler {
         alive.get(digest)?.upgrade()
     }
 
-    fn keep(&self, digest: [u8; 32], compiled: &[u8]) -> Result<Arc<Code>, CompileError> {
+    fn keep(&self, digest: [u8; 32], compiled: &[u8]) -> Result<Arc<Code>, String> {
         // Components that don't fit a pool's slot get memory of their own.
         let component =
             deserialize(&self.engines.pooled, compiled).or_else(|_| deserialize(&self.engines.on_demand, compiled));
-        let component = component.map_err(|error| CompileError::Refused(format!("{error:#}")))?;
+        let component = component.map_err(|error| format!("{error:#}"))?;
         let code = Arc::new(Code { component, digest });
         let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         alive.retain(|_, code| code.strong_count() > 0);

@@ -11,15 +11,23 @@ use std::{
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-/// How often a running guest is interrupted: it yields to others, and its CPU time is checked against its limit. 10 ms keeps the
-/// cost of the checks unseen and the error of a 200 ms limit small.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+/// How often a running guest is interrupted: it yields to others, and its CPU time is checked against its limit. 5 ms keeps the
+/// cost of the checks unseen, the error of a 200 ms limit small, and the wait of a call that finds every thread busy short.
+pub(super) const TICK: Duration = Duration::from_millis(5);
 
 /// Instances of pooled components alive at once, over all plugins. Each slot is address space only, until it is used.
 pub(super) const POOL_SLOTS: u32 = 256;
 
 /// The most linear memory that the pool gives one instance; a plugin's own limit is below it. Also the ceiling of `limits.memory`.
 const POOL_MEMORY_BYTES: usize = 512 << 20;
+
+/// Core instances and tables of a pooled component, of which the pool has as many for each slot: whatever components do, each of
+/// the pool's instances finds its parts. An adapter module beside the main one is usual in components of C and Go toolchains.
+const POOL_PARTS: u32 = 4;
+
+/// Stack of a guest's functions. wasmtime's default: interpreters need a quarter of it. The stack on which host functions run below
+/// them is four times as large.
+pub(super) const STACK_BYTES: usize = 512 << 10;
 
 /// Bytes of a slot that stay mapped between calls, zeroed instead of unmapped: with none of it the kernel's page-table work under
 /// 32 parallel streams doubles the cost of a call. Where the kernel can tell which pages were written (PAGEMAP_SCAN, Linux 6.7), only
@@ -40,13 +48,13 @@ impl Engines {
     pub(super) fn start() -> wasmtime::Result<Self> {
         let mut pool = PoolingAllocationConfig::default();
         pool.total_component_instances(POOL_SLOTS)
-            // An adapter module beside the main one is usual in components of C and Go toolchains.
-            .total_core_instances(POOL_SLOTS * 4)
+            .total_core_instances(POOL_SLOTS * POOL_PARTS)
             .total_memories(POOL_SLOTS)
-            .total_tables(POOL_SLOTS * 2)
+            .total_tables(POOL_SLOTS * POOL_PARTS)
             .total_stacks(POOL_SLOTS)
+            .max_core_instances_per_component(POOL_PARTS)
             .max_memories_per_component(1)
-            .max_tables_per_component(4)
+            .max_tables_per_component(POOL_PARTS)
             .max_memory_size(POOL_MEMORY_BYTES)
             .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
             .table_keep_resident(KEEP_RESIDENT_BYTES)
@@ -71,6 +79,7 @@ impl Engines {
 pub(super) fn configuration() -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);
+    config.max_wasm_stack(STACK_BYTES);
     // Async (WASI 0.3) components are not of our WIT version; without their support a call is 1 to 2 us cheaper.
     config.concurrency_support(false);
     // Guest backtraces never reach a client, and the tables for them are a tenth of the code.
@@ -111,7 +120,7 @@ impl Clock {
     /// Ticks while calls run, and for a while after, so that a call a second does not wake a thread each time; then sleeps without
     /// waking the processor.
     fn run(&self, engines: &[Engine]) {
-        const IDLE_TICKS: u32 = 500;
+        const IDLE_TICKS: u32 = 1000;
         let mut idle = 0;
         loop {
             idle = if self.active.load(Ordering::SeqCst) == 0 { idle + 1 } else { 0 };

@@ -1,18 +1,21 @@
 //! What guests say: lines in the adapter's log, within a rate.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use tracing::{debug, error, info, warn};
 
-use crate::model::PluginId;
+use crate::{
+    model::PluginId,
+    telemetry::{Metrics, PluginLabels},
+};
 
-/// Lines that a plugin may write at once.
-const BURST: f64 = 50.0;
-/// Lines a second that a plugin may write in the long run.
-const LINES_PER_SECOND: f64 = 10.0;
+/// Seconds of its rate that a plugin may write at once.
+const BURST_SECONDS: f64 = 5.0;
+/// Lines a second that the host may write about a plugin: failed calls, names that can't be served.
+const NOTES_PER_SECOND: usize = 10;
 /// Bytes of a line; the rest is cut.
 const LINE_BYTES: usize = 4096;
 
@@ -37,31 +40,42 @@ impl Level {
     }
 }
 
-/// One plugin's voice.
+/// What one plugin says, and what the host says of it. Neither drowns the other.
 pub(super) struct GuestLog {
     plugin: PluginId,
-    bucket: Mutex<Bucket>,
+    said: Mutex<Bucket>,
+    noted: Mutex<Bucket>,
+    metrics: Arc<Metrics>,
 }
 
 struct Bucket {
+    lines_per_second: f64,
     tokens: f64,
     filled: Instant,
-    dropped: u64,
+    flooded: bool,
+}
+
+/// What becomes of a line.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Written,
+    /// The first one of a flood that is dropped.
+    FirstDropped,
+    Dropped,
 }
 
 impl GuestLog {
-    pub(super) fn new(plugin: PluginId) -> Self {
-        Self { plugin, bucket: Mutex::new(Bucket { tokens: BURST, filled: Instant::now(), dropped: 0 }) }
+    pub(super) fn new(plugin: PluginId, lines_per_second: usize, metrics: Arc<Metrics>) -> Self {
+        let bucket = |lines_per_second| Mutex::new(Bucket::new(lines_per_second, Instant::now()));
+        Self { plugin, said: bucket(lines_per_second), noted: bucket(NOTES_PER_SECOND), metrics }
     }
 
-    /// Writes a line, or counts it as dropped; the next line that is written tells how many were.
+    /// Writes a guest's line, or counts it as dropped; that a flood began is told once.
     pub(super) fn write(&self, level: Level, message: &str) {
-        let Some(dropped) = self.admit(Instant::now()) else { return };
-        let plugin = &self.plugin;
-        if dropped > 0 {
-            warn!(%plugin, dropped, "the plugin logs more than {LINES_PER_SECOND} lines a second");
+        if !self.admit(&self.said, "log lines are dropped; make it log less, or raise limits.logLines") {
+            return;
         }
-        let message = one_line(message);
+        let (plugin, message) = (&self.plugin, one_line(message));
         match level {
             Level::Debug => debug!(%plugin, "{message}"),
             Level::Info => info!(%plugin, "{message}"),
@@ -70,17 +84,48 @@ impl GuestLog {
         }
     }
 
-    fn admit(&self, now: Instant) -> Option<u64> {
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let elapsed = now.saturating_duration_since(bucket.filled).as_secs_f64();
-        bucket.tokens = (bucket.tokens + elapsed * LINES_PER_SECOND).min(BURST);
-        bucket.filled = now;
-        if bucket.tokens < 1.0 {
-            bucket.dropped += 1;
-            return None;
+    /// Writes a line about the plugin.
+    pub(super) fn note(&self, message: &str) {
+        if self.admit(&self.noted, "lines about its failures are dropped") {
+            warn!(plugin = %self.plugin, "{}", one_line(message));
         }
-        bucket.tokens -= 1.0;
-        Some(std::mem::take(&mut bucket.dropped))
+    }
+
+    fn admit(&self, bucket: &Mutex<Bucket>, consequence: &str) -> bool {
+        let verdict = bucket.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+        if verdict == Verdict::Written {
+            return true;
+        }
+        let plugin = &self.plugin;
+        if verdict == Verdict::FirstDropped {
+            warn!(%plugin, "the log is flooded: {consequence}; wasm_metrics_adapter_plugin_log_dropped_total counts them");
+        }
+        let labels = PluginLabels { plugin: plugin.to_string() };
+        self.metrics.log_dropped.get_or_create(&labels).inc();
+        false
+    }
+}
+
+impl Bucket {
+    fn new(lines_per_second: usize, now: Instant) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a rate, not a count")]
+        let lines_per_second = lines_per_second as f64;
+        Self { lines_per_second, tokens: lines_per_second * BURST_SECONDS, filled: now, flooded: false }
+    }
+
+    fn admit(&mut self, now: Instant) -> Verdict {
+        let (elapsed, burst) = (now.saturating_duration_since(self.filled), self.lines_per_second * BURST_SECONDS);
+        self.tokens = (self.tokens + elapsed.as_secs_f64() * self.lines_per_second).min(burst);
+        self.filled = now;
+        if self.tokens >= burst {
+            // It was quiet for long: what comes is another flood.
+            self.flooded = false;
+        }
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Verdict::Written;
+        }
+        if std::mem::replace(&mut self.flooded, true) { Verdict::Dropped } else { Verdict::FirstDropped }
     }
 }
 
@@ -108,12 +153,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_cut_and_counted() {
-        let log = GuestLog::new(PluginId { namespace: "ns".to_owned(), name: "flood".to_owned() });
+    fn a_flood_is_cut_and_told_once() {
         let start = Instant::now();
-        let admitted = (0..1000).filter(|_| log.admit(start).is_some()).count();
-        assert_eq!(admitted, 50);
-        assert_eq!(log.admit(start + Duration::from_secs(1)), Some(950));
+        let mut bucket = Bucket::new(10, start);
+        let mut flood = |at: Instant| {
+            let verdicts: Vec<_> = (0..1000).map(|_| bucket.admit(at)).collect();
+            [Verdict::Written, Verdict::FirstDropped, Verdict::Dropped]
+                .map(|verdict| verdicts.iter().filter(|found| **found == verdict).count())
+        };
+        assert_eq!(flood(start), [50, 1, 949]);
+        assert_eq!(flood(start + Duration::from_secs(1)), [10, 0, 990], "the same flood");
+        assert_eq!(flood(start + Duration::from_secs(7)), [50, 1, 949], "another one, after a while");
+    }
+
+    #[test]
+    fn a_flood_of_the_guest_leaves_room_for_the_hosts_own_lines() {
+        let metrics = Arc::<Metrics>::default();
+        let plugin = PluginId { namespace: "ns".to_owned(), name: "flood".to_owned() };
+        let log = GuestLog::new(plugin.clone(), 1, metrics.clone());
+        (0..105).for_each(|_| log.write(Level::Info, "flood"));
+        let dropped = metrics.log_dropped.get_or_create(&PluginLabels { plugin: plugin.to_string() }).get();
+        // One more is written for each second that this took.
+        assert!((50..=100).contains(&dropped), "{dropped}");
+        assert!(log.admit(&log.noted, "unheard of"));
     }
 
     #[test]

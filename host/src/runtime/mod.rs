@@ -5,7 +5,9 @@
 //! - `compile`: bytes to code, in a child process, with a cache on disk
 //! - `plugin`: one loaded plugin, a [`crate::model::Provider`]
 //! - `call`: one call from permit to answer
+//! - `budget`, `lane`: what all plugins use together (memory, places, threads), and how much of it one may
 //! - `store`: what one call's instance can reach, and how much of it
+//! - `limiter`, `meter`, `requests`: how much it takes of memory, of CPU time and of backends
 //! - `abi`: the WIT package's versions, each with its bindings, conversions and imports
 //! - `explain`: one question answered with a record of how
 //! - `fault`: why a call ended without an answer
@@ -13,14 +15,19 @@
 //! - `state`, `log`, `stderr`: what guests keep and say
 
 mod abi;
+mod budget;
 mod call;
 mod compile;
 mod engine;
 mod explain;
 mod fault;
+mod lane;
+mod limiter;
 mod listing;
 mod log;
+mod meter;
 mod plugin;
+mod requests;
 mod state;
 mod stderr;
 mod store;
@@ -29,7 +36,7 @@ mod usage;
 use std::sync::Arc;
 
 pub use abi::Exports;
-pub use compile::{Code, CompileError, Compiler, CompilerConfig, run_child as run_compiler_child};
+pub use compile::{Code, CompileError, Compiler, CompilerConfig, CompilerLimits, run_child as run_compiler_child};
 pub use plugin::{Limits, LoadError, Plugin, PluginSettings, Validation};
 
 use crate::{
@@ -55,6 +62,9 @@ impl From<wasmtime::Error> for StartError {
 pub struct Runtime {
     engines: engine::Engines,
     guests: tokio::runtime::Handle,
+    lane: lane::Lane,
+    places: Arc<budget::Budget>,
+    memory: Arc<budget::Budget>,
     compiler: Compiler,
     linkers: abi::Linkers,
     objects: Arc<dyn Objects>,
@@ -65,7 +75,7 @@ pub struct Runtime {
 
 impl Runtime {
     /// Guests run on `guests`, a Tokio runtime of their own, so that a spinning guest never delays TLS, authentication or
-    /// discovery.
+    /// discovery. All their instances together have at most `memory_budget` bytes of memory.
     ///
     /// # Errors
     ///
@@ -73,6 +83,7 @@ impl Runtime {
     pub fn new(
         compiler: CompilerConfig,
         guests: tokio::runtime::Handle,
+        memory_budget: usize,
         objects: Arc<dyn Objects>,
         kinds: Arc<dyn Kinds>,
         metrics: Arc<Metrics>,
@@ -80,7 +91,22 @@ impl Runtime {
         let engines = engine::Engines::start()?;
         let linkers = abi::Linkers::new(&engines)?;
         let compiler = Compiler::new(compiler, engines.clone(), metrics.clone());
-        Ok(Arc::new(Self { engines, guests, compiler, linkers, objects, kinds, state: Arc::default(), metrics }))
+        let gauge = metrics.clone();
+        let memory = budget::Budget::new(memory_budget, move |bytes| gauge.guest_memory_in_use(bytes));
+        Ok(Arc::new(Self {
+            lane: lane::Lane::new(guests.metrics().num_workers()),
+            // Never more calls than the pool has instances for, so that an instance is never refused.
+            places: budget::Budget::new(engine::POOL_SLOTS as usize, |_| {}),
+            memory,
+            engines,
+            guests,
+            compiler,
+            linkers,
+            objects,
+            kinds,
+            state: Arc::default(),
+            metrics,
+        }))
     }
 
     /// Bytes to code; the same bytes are compiled once.

@@ -17,7 +17,7 @@ use super::{
     explain::{Trace, Turns},
     fault::Fault,
     listing,
-    log::{GuestLog, Level},
+    log::GuestLog,
     store::Reach,
     usage,
 };
@@ -38,8 +38,12 @@ const CALLS_PER_LIST: usize = 4;
 /// What one call of a plugin may use. Defaults and ceilings are in the manifest room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of linear memory, all memories of an instance together.
+    /// Bytes of linear memory and tables, all of an instance together.
     pub memory_bytes: usize,
+    /// Elements of tables, all of an instance together.
+    pub table_elements: usize,
+    /// Core instances of a component instance.
+    pub instances: usize,
     /// Wall-clock time, waits for backends included.
     pub timeout: Duration,
     /// CPU time really run.
@@ -48,6 +52,14 @@ pub struct Limits {
     pub concurrency: usize,
     /// Items of one answer.
     pub list_items: usize,
+    /// Bytes that the guest hands to the host in one go.
+    pub answer_bytes: usize,
+    /// Requests to backends in one call.
+    pub requests: usize,
+    /// Log lines a second in the long run.
+    pub log_lines: usize,
+    /// Bytes that outlive a call, for each namespace.
+    pub state_bytes: usize,
 }
 
 /// Everything about a plugin but its code.
@@ -112,8 +124,9 @@ impl Runtime {
             return Err(LoadError::NoMetrics);
         }
         let reach = Reach {
-            log: GuestLog::new(id.clone()),
+            log: GuestLog::new(id.clone(), limits.log_lines, self.metrics.clone()),
             state: self.state.of(&id),
+            state_bytes: limits.state_bytes,
             id,
             config,
             secrets,
@@ -121,7 +134,7 @@ impl Runtime {
             objects: self.objects.clone(),
             kinds: self.kinds.clone(),
         };
-        let caller = Caller::new(Arc::new(reach), instance, limits, self.engines.clone(), self.guests.clone());
+        let caller = Caller::new(Arc::new(reach), instance, limits, self);
         Ok(Plugin {
             caller: Arc::new(caller),
             exports,
@@ -201,7 +214,7 @@ impl Plugin {
     fn complain(&self, complaints: Vec<String>) {
         let mut told = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         if *told != complaints {
-            complaints.iter().for_each(|complaint| self.caller.reach.log.write(Level::Warn, complaint));
+            complaints.iter().for_each(|complaint| self.caller.reach.log.note(complaint));
             *told = complaints;
         }
     }

@@ -8,8 +8,8 @@ use std::{
 
 use crate::model::PluginId;
 
-/// Bytes of keys and values that one plugin may keep for one namespace: a window of samples for some thousand series.
-const QUOTA_BYTES: usize = 1 << 20;
+/// How many namespaces' quotas one plugin may use up in sum.
+const FULL_NAMESPACES: usize = 16;
 /// Keys that one plugin may keep for one namespace; bounds the cost of the map itself.
 const QUOTA_KEYS: usize = 4096;
 /// Namespaces for which one plugin may keep anything: whoever may ask for metrics chooses the namespace in the URL.
@@ -39,6 +39,15 @@ pub(super) struct PluginState {
     namespaces: Mutex<HashMap<Option<String>, Values>>,
 }
 
+/// Where a call keeps its values.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The namespace of the request.
+    pub(super) namespace: &'a Option<String>,
+    /// Bytes of keys and values for it.
+    pub(super) quota_bytes: usize,
+}
+
 #[derive(Default)]
 struct Values {
     entries: HashMap<String, Entry>,
@@ -59,8 +68,14 @@ pub(super) struct Kept {
 /// The quota is used up. The text is for the plugin.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum QuotaExceeded {
-    #[error("the state of this plugin for this namespace would exceed {QUOTA_BYTES} bytes; delete keys or keep less")]
-    Bytes,
+    #[error(
+        "the state of this plugin for this namespace would exceed {quota_bytes} bytes; delete keys, keep less, or raise limits.stateBytes"
+    )]
+    Bytes { quota_bytes: usize },
+    #[error(
+        "the state of this plugin for all namespaces would exceed {quota_bytes} bytes, 16 times limits.stateBytes; delete keys, keep less, or raise that"
+    )]
+    AllBytes { quota_bytes: usize },
     #[error("the state of this plugin for this namespace would exceed {QUOTA_KEYS} keys; delete keys or keep less")]
     Keys,
     #[error("this plugin keeps state for {QUOTA_NAMESPACES} namespaces already")]
@@ -76,24 +91,24 @@ impl PluginState {
         })
     }
 
-    pub(super) fn set(&self, namespace: &Option<String>, key: String, value: Vec<u8>) -> Result<(), QuotaExceeded> {
-        self.with(|namespaces| Self::put(namespaces, namespace, key, value))
+    pub(super) fn set(&self, place: Place<'_>, key: String, value: Vec<u8>) -> Result<(), QuotaExceeded> {
+        self.with(|namespaces| Self::put(namespaces, place, key, value))
     }
 
     /// Sets `key` if it holds `expected`; false if it does not.
     pub(super) fn compare_and_set(
         &self,
-        namespace: &Option<String>,
+        place: Place<'_>,
         key: String,
         expected: Option<&[u8]>,
         value: Vec<u8>,
     ) -> Result<bool, QuotaExceeded> {
         self.with(|namespaces| {
-            let current = namespaces.get(namespace).and_then(|values| values.entries.get(&key));
+            let current = namespaces.get(place.namespace).and_then(|values| values.entries.get(&key));
             if current.map(|entry| entry.value.as_slice()) != expected {
                 return Ok(false);
             }
-            Self::put(namespaces, namespace, key, value).map(|()| true)
+            Self::put(namespaces, place, key, value).map(|()| true)
         })
     }
 
@@ -115,22 +130,29 @@ impl PluginState {
 
     fn put(
         namespaces: &mut HashMap<Option<String>, Values>,
-        namespace: &Option<String>,
+        Place { namespace, quota_bytes }: Place<'_>,
         key: String,
         value: Vec<u8>,
     ) -> Result<(), QuotaExceeded> {
+        let all: usize = namespaces.values().map(|values| values.bytes).sum();
+        let quota_of_all = quota_bytes.saturating_mul(FULL_NAMESPACES);
         if !namespaces.contains_key(namespace) && namespaces.len() >= QUOTA_NAMESPACES {
             return Err(QuotaExceeded::Namespaces);
         }
-        let values = namespaces.entry(namespace.clone()).or_default();
-        let old = values.entries.get(&key).map(|entry| key.len() + entry.value.len());
-        let bytes = values.bytes - old.unwrap_or(0) + key.len() + value.len();
-        if bytes > QUOTA_BYTES {
-            return Err(QuotaExceeded::Bytes);
+        let known = namespaces.get(namespace);
+        let old = known.and_then(|values| values.entries.get(&key)).map(|entry| key.len() + entry.value.len());
+        let before = known.map_or(0, |values| values.bytes);
+        let bytes = before - old.unwrap_or(0) + key.len() + value.len();
+        if bytes > quota_bytes {
+            return Err(QuotaExceeded::Bytes { quota_bytes });
         }
-        if old.is_none() && values.entries.len() >= QUOTA_KEYS {
+        if all - before + bytes > quota_of_all {
+            return Err(QuotaExceeded::AllBytes { quota_bytes: quota_of_all });
+        }
+        if old.is_none() && known.map_or(0, |values| values.entries.len()) >= QUOTA_KEYS {
             return Err(QuotaExceeded::Keys);
         }
+        let values = namespaces.entry(namespace.clone()).or_default();
         values.bytes = bytes;
         values.entries.insert(key, Entry { value, set: Instant::now() });
         Ok(())
@@ -141,15 +163,21 @@ impl PluginState {
 mod tests {
     use super::*;
 
+    const QUOTA_BYTES: usize = 1 << 20;
+
     fn shop() -> Option<String> {
         Some("shop".to_owned())
+    }
+
+    fn place(namespace: &Option<String>) -> Place<'_> {
+        Place { namespace, quota_bytes: QUOTA_BYTES }
     }
 
     #[test]
     fn namespaces_and_plugins_do_not_see_each_other() {
         let states = States::default();
         let id = |name: &str| PluginId { namespace: "ns".to_owned(), name: name.to_owned() };
-        states.of(&id("a")).set(&shop(), "key".to_owned(), b"1".to_vec()).unwrap();
+        states.of(&id("a")).set(place(&shop()), "key".to_owned(), b"1".to_vec()).unwrap();
         assert!(states.of(&id("b")).get(&shop(), "key").is_none());
         assert!(states.of(&id("a")).get(&None, "key").is_none());
         assert_eq!(states.of(&id("a")).get(&shop(), "key").unwrap().value, b"1");
@@ -160,10 +188,10 @@ mod tests {
     #[test]
     fn compare_and_set_notices_another_call() {
         let state = PluginState::default();
-        assert_eq!(state.compare_and_set(&shop(), "n".to_owned(), Some(b"0"), b"1".to_vec()), Ok(false));
-        assert_eq!(state.compare_and_set(&shop(), "n".to_owned(), None, b"1".to_vec()), Ok(true));
-        assert_eq!(state.compare_and_set(&shop(), "n".to_owned(), None, b"2".to_vec()), Ok(false));
-        assert_eq!(state.compare_and_set(&shop(), "n".to_owned(), Some(b"1"), b"2".to_vec()), Ok(true));
+        assert_eq!(state.compare_and_set(place(&shop()), "n".to_owned(), Some(b"0"), b"1".to_vec()), Ok(false));
+        assert_eq!(state.compare_and_set(place(&shop()), "n".to_owned(), None, b"1".to_vec()), Ok(true));
+        assert_eq!(state.compare_and_set(place(&shop()), "n".to_owned(), None, b"2".to_vec()), Ok(false));
+        assert_eq!(state.compare_and_set(place(&shop()), "n".to_owned(), Some(b"1"), b"2".to_vec()), Ok(true));
         state.delete(&shop(), "n");
         assert!(state.get(&shop(), "n").is_none());
     }
@@ -173,10 +201,48 @@ mod tests {
         let state = PluginState::default();
         let half = vec![0; QUOTA_BYTES / 2];
         for _ in 0..3 {
-            state.set(&shop(), "same".to_owned(), half.clone()).unwrap();
+            state.set(place(&shop()), "same".to_owned(), half.clone()).unwrap();
         }
-        assert_eq!(state.set(&shop(), "other".to_owned(), half.clone()), Err(QuotaExceeded::Bytes));
+        assert_eq!(
+            state.set(place(&shop()), "other".to_owned(), half.clone()),
+            Err(QuotaExceeded::Bytes { quota_bytes: QUOTA_BYTES })
+        );
         state.delete(&shop(), "same");
-        state.set(&shop(), "other".to_owned(), half).unwrap();
+        state.set(place(&shop()), "other".to_owned(), half).unwrap();
+    }
+
+    #[test]
+    fn many_namespaces_share_a_quota_too() {
+        let state = PluginState::default();
+        let mut filled = 0;
+        let refused = loop {
+            let namespace = Some(format!("ns-{filled}"));
+            match state.set(place(&namespace), "key".to_owned(), vec![0; QUOTA_BYTES - 3]) {
+                Ok(()) => filled += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((filled, &refused), (16, &QuotaExceeded::AllBytes { quota_bytes: 16 << 20 }));
+        state.delete(&Some("ns-3".to_owned()), "key");
+        state.set(place(&Some("ns-16".to_owned())), "key".to_owned(), vec![0; 1]).unwrap();
+    }
+
+    #[test]
+    fn a_write_that_is_refused_leaves_nothing_behind() {
+        let state = PluginState::default();
+        for name in 0..2 * QUOTA_NAMESPACES {
+            let namespace = Some(format!("ns-{name}"));
+            assert!(state.set(place(&namespace), "key".to_owned(), vec![0; QUOTA_BYTES]).is_err());
+        }
+        state.set(place(&shop()), "key".to_owned(), b"1".to_vec()).unwrap();
+    }
+
+    #[test]
+    fn keys_are_counted() {
+        let state = PluginState::default();
+        let set = |key: usize| state.set(place(&shop()), key.to_string(), Vec::new());
+        (0..QUOTA_KEYS).for_each(|key| set(key).unwrap());
+        assert_eq!(set(QUOTA_KEYS), Err(QuotaExceeded::Keys));
+        assert_eq!(set(7), Ok(()), "a key that is there may be set again");
     }
 }

@@ -1,14 +1,11 @@
 //! What one call's instance can reach, and how much of it. Made anew for each call: nothing of one call is left for the next.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use wasmtime::{ResourceLimiter, component::ResourceTable};
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use zeroize::Zeroizing;
@@ -16,9 +13,11 @@ use zeroize::Zeroizing;
 use super::{
     abi::wasi_http::Hooks,
     explain::Trace,
-    fault::Fault,
+    limiter::Limiter,
     log::{GuestLog, Level},
-    state::PluginState,
+    meter::CpuMeter,
+    requests::Requests,
+    state::{Place, PluginState},
     stderr::Stderr,
 };
 use crate::{
@@ -26,8 +25,11 @@ use crate::{
     model::{Kinds, Objects, PluginId},
 };
 
-/// Elements of all tables of an instance: function pointers of a large interpreter, with room.
-const TABLE_ELEMENTS: usize = 100_000;
+/// Streams, requests, timers and the like of WASI that an instance holds at once. Each is memory of the adapter's; a hundred
+/// requests at once are some six hundred.
+const RESOURCES: usize = 4096;
+/// Random bytes in one go, which the host makes before the guest has room for them. A seed is 32.
+const RANDOM_BYTES: u64 = 1 << 20;
 
 /// What an instance reaches of its plugin: shared by all of the plugin's calls.
 pub(super) struct Reach {
@@ -38,6 +40,7 @@ pub(super) struct Reach {
     pub(super) objects: Arc<dyn Objects>,
     pub(super) kinds: Arc<dyn Kinds>,
     pub(super) state: Arc<PluginState>,
+    pub(super) state_bytes: usize,
     pub(super) log: GuestLog,
 }
 
@@ -45,6 +48,11 @@ impl Reach {
     /// Every secret of the plugin that the host knows: what no text that leaves the host may hold.
     pub(super) fn secrets(&self) -> impl Iterator<Item = Zeroizing<String>> {
         self.secrets.iter().cloned().chain(self.http.secrets())
+    }
+
+    /// Where a call for `namespace` keeps its values.
+    pub(super) fn place<'a>(&self, namespace: &'a Option<String>) -> Place<'a> {
+        Place { namespace, quota_bytes: self.state_bytes }
     }
 }
 
@@ -55,8 +63,9 @@ pub(super) struct CallState {
     pub(super) namespace: Option<String>,
     /// When requests to backends are given up.
     backends_until: Instant,
-    pub(super) memory: MemoryLimit,
+    pub(super) limiter: Limiter,
     pub(super) meter: Arc<CpuMeter>,
+    pub(super) requests: Arc<Requests>,
     /// Where the call is written down if it is explained.
     pub(super) trace: Option<Arc<Trace>>,
     table: ResourceTable,
@@ -76,11 +85,13 @@ impl CallState {
         reach: Arc<Reach>,
         namespace: Option<String>,
         backends_until: Instant,
-        memory_bytes: usize,
+        limiter: Limiter,
         meter: Arc<CpuMeter>,
+        requests: Arc<Requests>,
     ) -> Self {
-        let memory = MemoryLimit { bytes: memory_bytes, used: 0 };
-        Self { reach, namespace, backends_until, memory, meter, trace: None, table: ResourceTable::new(), wasi: None }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES);
+        Self { reach, namespace, backends_until, limiter, meter, requests, trace: None, table, wasi: None }
     }
 
     /// Time left, for requests to backends.
@@ -106,13 +117,14 @@ impl CallState {
     }
 
     fn wasi(&mut self) -> (&mut Wasi, &mut ResourceTable) {
-        let Self { wasi, table, reach, backends_until, trace, .. } = self;
+        let Self { wasi, table, reach, backends_until, requests, trace, .. } = self;
         let wasi = wasi.get_or_insert_with(|| {
             let stderr = Stderr::default();
             // No arguments, environment, preopened folders or sockets; clocks and random numbers are harmless.
-            let ctx = WasiCtx::builder().stderr(stderr.clone()).allow_tcp(false).allow_udp(false).build();
-            let hooks = Hooks::new(reach.clone(), *backends_until, trace.clone());
-            Box::new(Wasi { ctx, stderr, http: WasiHttpCtx::new(), hooks })
+            let mut ctx = WasiCtx::builder();
+            ctx.stderr(stderr.clone()).allow_tcp(false).allow_udp(false).max_random_size(RANDOM_BYTES);
+            let hooks = Hooks::new(reach.clone(), *backends_until, trace.clone(), requests.clone());
+            Box::new(Wasi { ctx: ctx.build(), stderr, http: WasiHttpCtx::new(), hooks })
         });
         (wasi, table)
     }
@@ -130,82 +142,4 @@ impl WasiHttpView for CallState {
         let (wasi, table) = self.wasi();
         WasiHttpCtxView { hooks: &mut wasi.hooks, table, ctx: &mut wasi.http }
     }
-}
-
-/// Bounds the linear memories of an instance in sum.
-pub(super) struct MemoryLimit {
-    pub(super) bytes: usize,
-    used: usize,
-}
-
-impl MemoryLimit {
-    /// Bytes that the instance has by now; memories never shrink.
-    pub(super) fn used(&self) -> usize {
-        self.used
-    }
-
-    pub(super) fn exceeded(&self) -> Fault {
-        Fault::Memory { limit_mib: self.bytes >> 20 }
-    }
-}
-
-impl ResourceLimiter for MemoryLimit {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let used = self.used.saturating_add(desired.saturating_sub(current));
-        if used > self.bytes {
-            // A guest that sees a failed growth aborts in its own words; a trap of ours says which limit it was.
-            return Err(self.exceeded().into());
-        }
-        self.used = used;
-        Ok(true)
-    }
-
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > TABLE_ELEMENTS { Err(Fault::Table { limit: TABLE_ELEMENTS }.into()) } else { Ok(true) }
-    }
-}
-
-/// Counts the CPU time that a call really ran, not the time it waited for a backend or for its turn.
-pub(super) struct CpuMeter {
-    limit: Duration,
-    used_nanos: AtomicU64,
-    slice_start_nanos: AtomicU64,
-}
-
-impl CpuMeter {
-    pub(super) fn new(limit: Duration) -> Arc<Self> {
-        Arc::new(Self { limit, used_nanos: AtomicU64::new(0), slice_start_nanos: AtomicU64::new(0) })
-    }
-
-    /// Runs `work` until it is done, counting each slice between two waits.
-    pub(super) async fn count<F: Future>(&self, work: F) -> F::Output {
-        let mut work = std::pin::pin!(work);
-        std::future::poll_fn(|context| {
-            self.slice_start_nanos.store(thread_cpu_nanos(), Ordering::Relaxed);
-            let outcome = work.as_mut().poll(context);
-            self.used_nanos.fetch_add(self.slice(), Ordering::Relaxed);
-            outcome
-        })
-        .await
-    }
-
-    /// What was used in the slices that are over.
-    pub(super) fn used(&self) -> Duration {
-        Duration::from_nanos(self.used_nanos.load(Ordering::Relaxed))
-    }
-
-    /// An error once the limit is reached; asked from within a slice.
-    pub(super) fn check(&self) -> Result<(), Fault> {
-        let used = self.used_nanos.load(Ordering::Relaxed) + self.slice();
-        if Duration::from_nanos(used) > self.limit { Err(Fault::Cpu { limit: self.limit }) } else { Ok(()) }
-    }
-
-    fn slice(&self) -> u64 {
-        thread_cpu_nanos().saturating_sub(self.slice_start_nanos.load(Ordering::Relaxed))
-    }
-}
-
-fn thread_cpu_nanos() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }

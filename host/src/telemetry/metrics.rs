@@ -86,6 +86,10 @@ pub struct Metrics {
     pub calls: Family<CallLabels, Counter>,
     /// How long they took, waits for backends included.
     pub call_seconds: Durations<PluginLabels>,
+    /// Log lines of guests, and about them, that were too many.
+    pub log_dropped: Family<PluginLabels, Counter>,
+    /// Bytes of memory that guests hold.
+    pub guest_memory: Gauge,
     /// Pods and nodes without a value in an answer for metrics.k8s.io.
     pub unmeasured: Family<ObjectLabels, Counter>,
     /// Loads of plugins.
@@ -113,6 +117,8 @@ impl Default for Metrics {
             request_log_dropped: Counter::default(),
             calls: Family::default(),
             call_seconds: Durations::new_with_constructor(histogram),
+            log_dropped: Family::default(),
+            guest_memory: Gauge::default(),
             unmeasured: Family::default(),
             loads: Family::default(),
             compilations: Family::default(),
@@ -153,6 +159,10 @@ impl Metrics {
         registry.register("plugin_calls", "Calls into plugins", self.calls.clone());
         let help = "Time of calls into plugins, waits for backends included";
         registry.register_with_unit("plugin_call_duration", help, Unit::Seconds, self.call_seconds.clone());
+        let help = "Log lines of plugins, and about their failures, that were dropped because they were too many";
+        registry.register("plugin_log_dropped", help, self.log_dropped.clone());
+        let help = "Memory that the plugins' instances hold now";
+        registry.register_with_unit("guest_memory", help, Unit::Bytes, self.guest_memory.clone());
         let help = "Pods and nodes that a plugin was asked about for metrics.k8s.io and had no value of";
         registry.register("plugin_unmeasured", help, self.unmeasured.clone());
         registry.register("plugin_loads", "Loads of plugins", self.loads.clone());
@@ -172,11 +182,17 @@ impl Metrics {
         text
     }
 
+    /// Sets how much memory guests hold.
+    pub fn guest_memory_in_use(&self, bytes: usize) {
+        self.guest_memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
     /// Forgets a plugin that is gone.
     pub fn forget(&self, plugin: &str) {
         let labels = PluginLabels { plugin: plugin.to_owned() };
         self.generation.remove(&labels);
         self.rejected.remove(&labels);
         self.call_seconds.remove(&labels);
+        self.log_dropped.remove(&labels);
     }
 }

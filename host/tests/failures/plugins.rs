@@ -46,7 +46,7 @@ async fn plugins_that_break_a_limit_or_answer_nonsense() {
             Form::External,
             500,
             "InternalError",
-            "the plugin stopped with a trap (wasm trap: call stack exhausted); its log has the cause",
+            "the plugin needs more than 512 KiB of stack, the adapter's limit; make it recurse less",
         ),
         (
             "exits",

@@ -14,8 +14,10 @@ use crate::{external, probe, support, world};
 
 fn runtime(cache: Option<&Path>, child: impl Into<std::path::PathBuf>) -> Arc<Runtime> {
     let objects = Arc::new(FixedObjects::default());
-    let compiler = CompilerConfig { cache_dir: cache.map(Path::to_owned), child: Some(child.into()) };
-    Runtime::new(compiler, support::guests(), objects.clone(), objects, Arc::new(Metrics::default())).unwrap()
+    let compiler =
+        CompilerConfig { cache_dir: cache.map(Path::to_owned), child: Some(child.into()), ..CompilerConfig::default() };
+    let metrics = Arc::new(Metrics::default());
+    Runtime::new(compiler, support::guests(), support::GUEST_MEMORY, objects.clone(), objects, metrics).unwrap()
 }
 
 /// A compiler that can't be started: whoever succeeds with it did not compile.
@@ -113,7 +115,7 @@ fn the_child_limits_itself_before_it_reads() {
     let mut child = std::process::Command::new("prlimit")
         .args(["--as=1000000000:1000000000", "--"])
         .arg(support::adapter())
-        .arg("compile")
+        .args(["compile", "--address-space-bytes=2147483648", "--cpu-seconds=120"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -136,7 +138,7 @@ async fn components_that_do_not_fit_the_pool_run_on_demand() {
         probe("large-table").load_of(with_module(&support::guest("probe"), "(module (table 200000 funcref))")).await;
     assert_eq!(
         external(&plugin, "shop").await.unwrap_err().message,
-        "the plugin needs a table of more than 100000 elements, the adapter's limit; build it from less code"
+        "the plugin needs tables of more than 100000 elements; build it from less code, or raise limits.tableElements"
     );
     let memories = "(module (memory 512) (memory 512))";
     let hungry = probe("hungry").limits(|limits| limits.memory_bytes = 40 << 20);
@@ -149,7 +151,7 @@ async fn components_that_do_not_fit_the_pool_run_on_demand() {
 }
 
 /// `component` with one more core module, which is instantiated and otherwise unused: two sections at its end.
-fn with_module(component: &[u8], module: &str) -> Bytes {
+pub(crate) fn with_module(component: &[u8], module: &str) -> Bytes {
     let module = wat::parse_str(module).unwrap();
     let mut depth = 0;
     let mut modules = 0_u8;
@@ -171,7 +173,7 @@ fn with_module(component: &[u8], module: &str) -> Bytes {
     bytes.into()
 }
 
-fn leb128(bytes: &mut Vec<u8>, mut number: usize) {
+pub(crate) fn leb128(bytes: &mut Vec<u8>, mut number: usize) {
     while number >= 0x80 {
         bytes.push(u8::try_from(number & 0x7f).unwrap() | 0x80);
         number >>= 7;

@@ -1,5 +1,7 @@
 //! What a plugin tells of its own call when it is to be explained, and what it never tells.
 
+use std::time::Duration;
+
 use axum::{Router, http::HeaderMap};
 use tokio::net::TcpListener;
 use wasm_metrics_adapter::{
@@ -10,7 +12,7 @@ use wasm_metrics_adapter::{
     runtime::Plugin,
 };
 
-use crate::{Duration, custom_query, external, label, name, probe, selected, support};
+use crate::{custom_query, external, label, name, probe, selected, support};
 
 const SECRET: &str = "s3cr3t-t0ken/+";
 

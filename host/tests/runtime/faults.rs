@@ -7,19 +7,20 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use wasm_metrics_adapter::{
     model::{FetchError, Provider as _, Reason},
+    runtime::Plugin,
     telemetry::CallLabels,
 };
 
 use crate::{METRICS, Probe, custom_query, external, logs::logs, named, probe, selected};
 
 /// A healthy plugin that is asked again and again while another misbehaves.
-struct Neighbour {
+pub(crate) struct Neighbour {
     stop: CancellationToken,
     asking: JoinHandle<usize>,
 }
 
 impl Neighbour {
-    async fn of(name: &str) -> Self {
+    pub(crate) async fn of(name: &str) -> Self {
         let plugin = probe(&format!("neighbour-of-{name}")).load().await;
         let stop = CancellationToken::new();
         let (stopped, mut answers) = (stop.clone(), 0);
@@ -36,16 +37,20 @@ impl Neighbour {
         Self { stop, asking }
     }
 
-    async fn was_undisturbed(self) {
+    pub(crate) async fn was_undisturbed(self) {
         self.stop.cancel();
         assert!(self.asking.await.unwrap() > 0);
     }
 }
 
 /// The error of a probe that misbehaves, with its neighbour undisturbed.
-async fn fault(name: &str, probe: Probe) -> FetchError {
+pub(crate) async fn fault(name: &str, probe: Probe) -> FetchError {
+    fault_of(name, probe.config("behaviour", name).load().await).await
+}
+
+/// The error of a plugin that misbehaves, with its neighbour undisturbed.
+pub(crate) async fn fault_of(name: &str, plugin: Plugin) -> FetchError {
     let neighbour = Neighbour::of(name).await;
-    let plugin = probe.config("behaviour", name).load().await;
     let error = external(&plugin, "shop").await.unwrap_err();
     neighbour.was_undisturbed().await;
     assert_eq!(error.plugin.as_ref(), Some(plugin.id()), "the Status names the plugin");
@@ -54,7 +59,7 @@ async fn fault(name: &str, probe: Probe) -> FetchError {
     error
 }
 
-fn internal(error: &FetchError) -> &str {
+pub(crate) fn internal(error: &FetchError) -> &str {
     assert_eq!(error.reason, Reason::Internal);
     &error.message
 }
@@ -72,11 +77,11 @@ async fn a_trap_is_told_and_its_cause_is_logged() {
 }
 
 #[tokio::test]
-async fn a_stack_without_end_is_a_trap() {
+async fn a_recursion_without_end_meets_the_stack_limit() {
     let error = fault("recurses", probe("recurses")).await;
     assert_eq!(
         internal(&error),
-        "the plugin stopped with a trap (wasm trap: call stack exhausted); its log has the cause"
+        "the plugin needs more than 512 KiB of stack, the adapter's limit; make it recurse less"
     );
 }
 
@@ -146,7 +151,7 @@ async fn answers_beyond_all_bounds_are_refused() {
     let error = fault("huge", roomy(probe("huge"))).await;
     assert_eq!(
         internal(&error),
-        "the plugin moved more data in one call than the adapter carries (16 MiB); make it answer with less"
+        "the plugin handed more than 4194304 bytes to the adapter in one go; make it answer with less, or raise limits.answerBytes"
     );
     let listing = probe("long-list").config("metrics", "a,b,c").limits(|limits| limits.list_items = 2).load().await;
     let error = listing.list().await.unwrap_err();

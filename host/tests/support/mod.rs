@@ -13,6 +13,9 @@ use wasm_metrics_adapter::{
     telemetry::Metrics,
 };
 
+/// More than all tests of a file take at once.
+pub(crate) const GUEST_MEMORY: usize = 4 << 30;
+
 /// What plugins of a test run on.
 pub(crate) struct World {
     pub(crate) runtime: Arc<Runtime>,
@@ -25,14 +28,15 @@ pub(crate) async fn world(metrics: &Arc<Metrics>) -> &'static World {
     WORLD
         .get_or_init(|| async {
             let objects = Arc::new(objects());
-            let compiler = CompilerConfig { cache_dir: None, child: Some(adapter()) };
+            let compiler = CompilerConfig { child: Some(adapter()), ..CompilerConfig::default() };
             let _home = guests().enter();
             let loopback = vec!["127.0.0.0/8".parse().unwrap()];
             let addresses = egress::AddressPolicy { loopback, ..egress::AddressPolicy::default() };
             let egress =
                 egress::Shared::new(egress::TrustRoots::none(), Arc::new(egress::SystemResolver), addresses).unwrap();
             World {
-                runtime: Runtime::new(compiler, guests(), objects.clone(), objects, metrics.clone()).unwrap(),
+                runtime: Runtime::new(compiler, guests(), GUEST_MEMORY, objects.clone(), objects, metrics.clone())
+                    .unwrap(),
                 egress: Arc::new(egress),
             }
         })

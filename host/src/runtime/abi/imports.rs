@@ -55,12 +55,13 @@ impl wit::state::Host for CallState {
         expected: Option<Vec<u8>>,
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<bool, String>> {
-        let outcome = self.reach.state.compare_and_set(&self.namespace, key, expected.as_deref(), value);
+        let place = self.reach.place(&self.namespace);
+        let outcome = self.reach.state.compare_and_set(place, key, expected.as_deref(), value);
         Ok(outcome.map_err(quota_message))
     }
 
     fn set(&mut self, key: String, value: Vec<u8>) -> wasmtime::Result<Result<(), String>> {
-        Ok(self.reach.state.set(&self.namespace, key, value).map_err(quota_message))
+        Ok(self.reach.state.set(self.reach.place(&self.namespace), key, value).map_err(quota_message))
     }
 
     fn delete(&mut self, key: String) -> wasmtime::Result<()> {
@@ -165,6 +166,7 @@ impl wit::http::Host for CallState {
         &mut self,
         request: wit::http::Request,
     ) -> wasmtime::Result<Result<wit::http::Response, wit::http::FetchError>> {
+        self.requests.admit(1)?;
         Ok(fetch(&self.reach, self.trace.as_deref(), self.remaining(), request).await)
     }
 
@@ -173,16 +175,15 @@ impl wit::http::Host for CallState {
         requests: Vec<wit::http::Request>,
     ) -> wasmtime::Result<Vec<Result<wit::http::Response, wit::http::FetchError>>> {
         use futures::StreamExt as _;
+        self.requests.admit(requests.len())?;
         let (reach, trace, remaining) = (&self.reach, self.trace.as_deref(), self.remaining());
         let fetches = requests.into_iter().map(|request| fetch(reach, trace, remaining, request));
         let mut answers = futures::stream::iter(fetches).buffered(PARALLEL_FETCHES);
         let (mut collected, mut bytes) = (Vec::new(), 0_usize);
         while let Some(answer) = answers.next().await {
             bytes = bytes.saturating_add(answer.as_ref().map_or(0, |response| response.body.len()));
-            if bytes > self.memory.bytes {
-                // The guest could not take them all, and the adapter need not hold them all to see that.
-                return Err(self.memory.exceeded().into());
-            }
+            // The guest could not take them all, and the adapter need not hold them all to see that.
+            self.limiter.check(bytes)?;
             collected.push(answer);
         }
         Ok(collected)

@@ -13,7 +13,7 @@ use crate::{
     egress::{self, EgressError},
     runtime::{
         explain::{self, Trace},
-        log::Level,
+        requests::Requests,
         store::Reach,
     },
 };
@@ -29,11 +29,17 @@ pub(in crate::runtime) struct Hooks {
     reach: Arc<Reach>,
     backends_until: Instant,
     trace: Option<Arc<Trace>>,
+    requests: Arc<Requests>,
 }
 
 impl Hooks {
-    pub(in crate::runtime) fn new(reach: Arc<Reach>, backends_until: Instant, trace: Option<Arc<Trace>>) -> Self {
-        Self { reach, backends_until, trace }
+    pub(in crate::runtime) fn new(
+        reach: Arc<Reach>,
+        backends_until: Instant,
+        trace: Option<Arc<Trace>>,
+        requests: Arc<Requests>,
+    ) -> Self {
+        Self { reach, backends_until, trace, requests }
     }
 }
 
@@ -44,6 +50,10 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _transmitted: Transmission,
     ) -> Box<dyn Future<Output = Exchange> + Send> {
+        if self.requests.admit(1).is_err() {
+            // The guest learns only this; the call itself ends with the fault.
+            return Box::new(async { Err(Error::HttpRequestDenied) });
+        }
         let (reach, trace) = (self.reach.clone(), self.trace.clone());
         let remaining = self.backends_until.saturating_duration_since(Instant::now());
         Box::new(async move { exchange(&reach, trace.as_deref(), request, timeout(options, remaining)).await })
@@ -74,7 +84,7 @@ async fn exchange(
     let request = egress::Request { method: head.method.as_str().to_owned(), url: head.uri.to_string(), headers, body };
     let response = explain::fetch(&reach.http, trace, request, timeout).await.map_err(|error| {
         // WASI's codes carry no text, and the text names the remedy.
-        reach.log.write(Level::Warn, &error.to_string());
+        reach.log.note(&error.to_string());
         error_code(&error)
     })?;
     let mut answer = http::Response::builder().status(response.status);

@@ -5,24 +5,21 @@ use std::{
     io::{Read as _, Write as _},
     path::PathBuf,
     process::Stdio,
-    time::Duration,
 };
 
 use bytes::Bytes;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::CompileError;
+use super::{CompileError, CompilerLimits};
 use crate::runtime::engine::compiling_engine;
 
-/// CPU seconds: an 18 MB component needs 10 on one core.
-const CPU_SECONDS: u64 = 120;
-/// Wall-clock time, for a machine that is busy besides.
-const TIMEOUT: Duration = Duration::from_secs(300);
-/// Address space: an 18 MB component peaks at 400 MB resident.
-const ADDRESS_SPACE_BYTES: u64 = 2 << 30;
-/// Bytes of compiled code that the parent takes: an 18 MB component makes 37 MB.
+/// Bytes of compiled code that the parent takes: an 18 MB component makes 37 MB, the smallest ones three times their own size.
 const OUTPUT_BYTES: u64 = 256 << 20;
+/// Bytes of code for each of the component's.
+const OUTPUT_RATIO: u64 = 16;
+/// Bytes of code besides: a file of a few pages for whatever component.
+const OUTPUT_LEAST: u64 = 1 << 20;
 /// Bytes of the child's own words.
 const MESSAGE_BYTES: u64 = 4096;
 /// The exit code that says: wasmtime refused the component, and standard error has its words.
@@ -31,24 +28,27 @@ const REFUSED: i32 = 65;
 /// Runs the adapter's own binary as `wasm-metrics-adapter compile`.
 pub(super) struct Child {
     binary: PathBuf,
-    timeout: Duration,
+    limits: CompilerLimits,
 }
 
 impl Child {
-    pub(super) fn new(binary: PathBuf) -> Self {
-        Self { binary, timeout: TIMEOUT }
+    pub(super) fn new(binary: PathBuf, limits: CompilerLimits) -> Self {
+        Self { binary, limits }
     }
 
     pub(super) async fn compile(&self, wasm: Bytes) -> Result<Vec<u8>, CompileError> {
-        tokio::time::timeout(self.timeout, self.exchange(wasm))
+        let timeout = self.limits.timeout;
+        tokio::time::timeout(timeout, self.exchange(wasm))
             .await
-            .map_err(|_| CompileError::Failed(format!("not done after {:?}", self.timeout)))?
+            .map_err(|_| CompileError::Failed(format!("not done after {timeout:?}")))?
     }
 
     async fn exchange(&self, wasm: Bytes) -> Result<Vec<u8>, CompileError> {
         let not_started = |error: std::io::Error| CompileError::NotStarted(error.to_string());
         let mut child = tokio::process::Command::new(&self.binary)
             .arg("compile")
+            .arg(format!("--address-space-bytes={}", self.limits.address_space_bytes))
+            .arg(format!("--cpu-seconds={}", self.limits.cpu_seconds))
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -66,11 +66,25 @@ impl Child {
             // A child that died early says why on standard error: a broken pipe adds nothing.
             let _ = input.write_all(&wasm).await;
             drop(input);
+            Ok(())
         };
-        let mut output = output.take(OUTPUT_BYTES);
-        let mut messages = messages.take(MESSAGE_BYTES);
-        let (_, read, _) = tokio::join!(feed, output.read_to_end(&mut compiled), messages.read_to_end(&mut message));
-        read.map_err(|error| CompileError::Failed(error.to_string()))?;
+        let most = (wasm.len() as u64).saturating_mul(OUTPUT_RATIO).saturating_add(OUTPUT_LEAST).min(OUTPUT_BYTES);
+        let read = async {
+            output.take(most + 1).read_to_end(&mut compiled).await?;
+            if compiled.len() as u64 > most {
+                return Err(std::io::Error::other(format!("its code has more than {most} bytes")));
+            }
+            Ok(())
+        };
+        let listen = async {
+            // The rest is read too: a child that waits for somebody to read it would never end.
+            let mut rest = messages;
+            let _ = (&mut rest).take(MESSAGE_BYTES).read_to_end(&mut message).await;
+            let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+            Ok(())
+        };
+        // The first error ends the exchange, and with it the child.
+        tokio::try_join!(feed, read, listen).map_err(|error| CompileError::Failed(error.to_string()))?;
         let status = child.wait().await.map_err(not_started)?;
         let message = crate::runtime::log::one_line(&String::from_utf8_lossy(&message));
         match status.code() {
@@ -82,10 +96,10 @@ impl Child {
 }
 
 /// The child: component on standard input, code on standard output. Returns the exit code.
-pub fn run() -> i32 {
+pub fn run(address_space_bytes: u64, cpu_seconds: u64) -> i32 {
     let limit = |resource, amount| setrlimit(resource, Rlimit { current: Some(amount), maximum: Some(amount) });
-    let limited = limit(Resource::As, ADDRESS_SPACE_BYTES)
-        .and_then(|()| limit(Resource::Cpu, CPU_SECONDS))
+    let limited = limit(Resource::As, address_space_bytes)
+        .and_then(|()| limit(Resource::Cpu, cpu_seconds))
         .and_then(|()| limit(Resource::Core, 0))
         .and_then(|()| limit(Resource::Fsize, 0));
     if let Err(error) = limited {
@@ -124,7 +138,7 @@ pub(super) async fn in_this_process(wasm: Bytes) -> Result<Vec<u8>, CompileError
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::BufRead as _, path::Path};
+    use std::{fs, io::BufRead as _, path::Path, time::Duration};
 
     use super::*;
 
@@ -135,7 +149,7 @@ mod tests {
         let write = ["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$0" && chmod 700 "$0""#];
         let written = std::process::Command::new("sh").args(write).arg(&binary).arg(script).status().unwrap();
         assert!(written.success());
-        Child::new(binary)
+        Child::new(binary, CompilerLimits::default())
     }
 
     async fn outcome(script: &str) -> Result<Vec<u8>, CompileError> {
@@ -165,7 +179,8 @@ mod tests {
     #[tokio::test]
     async fn one_that_hangs_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
-        let child = Child { timeout: Duration::from_millis(50), ..scripted(folder.path(), "exec sleep 1000") };
+        let mut child = scripted(folder.path(), "exec sleep 1000");
+        child.limits.timeout = Duration::from_millis(50);
         let outcome = child.compile(Bytes::new()).await;
         assert_eq!(outcome, Err(CompileError::Failed("not done after 50ms".to_owned())));
     }

@@ -15,7 +15,7 @@ use crate::{
         abi::Question,
         log::{Level, one_line},
         plugin::Limits,
-        store::CpuMeter,
+        meter::CpuMeter,
     },
 };
 
