@@ -1,5 +1,5 @@
-//! The whole adapter with all calls of two plugins spinning and hanging: another plugin, discovery and health go on. Figures are
-//! printed; with `CROWD_BOUNDS=1`, on a machine that does nothing else, they are held to their bounds.
+//! The whole adapter as a process: with all calls of two plugins spinning and hanging, another plugin, discovery and health go on;
+//! with its file gone, it compiles on. Figures are printed; with `CROWD_BOUNDS=1`, on a machine that does nothing else, they are held to their bounds.
 
 #![expect(
     clippy::unwrap_used,
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 /// For what must come, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_wasm-metrics-adapter");
 const METRICS: &str = "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop";
 /// Calls that one plugin may have under way.
 const CALLS: usize = 16;
@@ -52,7 +53,7 @@ impl Drop for Process {
 }
 
 impl Adapter {
-    async fn start(folder: &Path) -> Self {
+    async fn start(program: &Path, folder: &Path) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
@@ -64,7 +65,7 @@ impl Adapter {
         let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http2().build();
 
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let process = Command::new(env!("CARGO_BIN_EXE_wasm-metrics-adapter"))
+        let process = Command::new(program)
             .args(["serve", "--request-log=off", "--guest-threads=2"])
             .arg(format!("--secure-port={port}"))
             .arg(format!("--plugin-dir={}", folder.join("plugins").display()))
@@ -79,7 +80,7 @@ impl Adapter {
             client: legacy::Client::builder(TokioExecutor::new()).http2_only(true).build(https),
             _process: Arc::new(Process(process)),
         };
-        adapter.until("/readyz", |answer| answer.is_some_and(|(status, _)| *status == 200)).await;
+        adapter.until("/readyz", is_good).await;
         adapter
     }
 
@@ -136,6 +137,10 @@ impl Adapter {
     }
 }
 
+fn is_good(answer: Option<&(u16, String)>) -> bool {
+    answer.is_some_and(|(status, _)| *status == 200)
+}
+
 fn plugin(folder: &Path, name: &str, behaviour: &str) {
     let component = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/guests/probe.wasm");
     fs::copy(&component, folder.join(format!("{name}.wasm")))
@@ -155,8 +160,8 @@ async fn spinning_and_hanging_guests_in_every_slot_of_two_plugins_delay_nobody_e
     for (name, behaviour) in [("spinning", "spins"), ("hanging", "sleeps"), ("healthy", "good")] {
         plugin(&plugins, name, behaviour);
     }
-    let adapter = Adapter::start(folder.path()).await;
-    adapter.until(&format!("{METRICS}/healthy"), |answer| answer.is_some_and(|(status, _)| *status == 200)).await;
+    let adapter = Adapter::start(Path::new(PROGRAM), folder.path()).await;
+    adapter.until(&format!("{METRICS}/healthy"), is_good).await;
     let quiet = adapter.figures().await;
 
     let stop = CancellationToken::new();
@@ -183,4 +188,18 @@ async fn spinning_and_hanging_guests_in_every_slot_of_two_plugins_delay_nobody_e
         assert!(crowded[0] <= 2 * quiet[0] + Duration::from_millis(20), "another plugin: {:?}", crowded[0]);
         assert!(crowded[1] < Duration::from_millis(100) && crowded[2] < Duration::from_millis(100), "{crowded:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adapter_whose_file_was_replaced_compiles_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plugins, program) = (folder.path().join("plugins"), folder.path().join("adapter"));
+    fs::create_dir(&plugins).unwrap();
+    // Copied by another process: a descriptor of ours, inherited by a child of another test, would make it "text file busy".
+    assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
+    let adapter = Adapter::start(&program, folder.path()).await;
+    fs::remove_file(&program).unwrap();
+    fs::write(&program, "another release").unwrap();
+    plugin(&plugins, "late", "good");
+    adapter.until(&format!("{METRICS}/late"), is_good).await;
 }

@@ -108,7 +108,7 @@ impl Compiler {
     /// The code of `wasm`: that of a plugin alive with the same bytes, or from the cache, or compiled. Who asks for the same bytes
     /// meanwhile waits, and shares the outcome.
     pub async fn compile(&self, wasm: bytes::Bytes) -> Result<Arc<Code>, CompileError> {
-        let digest: [u8; 32] = Sha256::digest(&wasm).into();
+        let digest = digest(wasm.clone()).await?;
         if let Some(code) = self.alive(&digest) {
             self.count("shared");
             return Ok(code);
@@ -166,6 +166,12 @@ impl Compiler {
         alive.insert(digest, Arc::downgrade(&code));
         Ok(code)
     }
+}
+
+/// On a blocking thread: 64 MiB take a tenth of a second and more.
+async fn digest(wasm: bytes::Bytes) -> Result<[u8; 32], CompileError> {
+    let digest = tokio::task::spawn_blocking(move || Sha256::digest(&wasm).into()).await;
+    digest.map_err(|error| CompileError::NotStarted(error.to_string()))
 }
 
 #[expect(unsafe_code, reason = "code runs with the adapter's rights: see the safety comment")]

@@ -113,6 +113,38 @@ async fn plugins_that_break_a_limit_or_answer_nonsense() {
             "the plugin answered with more than 1 items; make it answer with fewer, or raise limits.listItems",
         ),
         (
+            "clings",
+            any,
+            Form::External,
+            500,
+            "InternalError",
+            "the plugin holds more streams, requests or timers of WASI than the adapter keeps for one request; make it drop them",
+        ),
+        (
+            "shouts",
+            |limits| limits.answer_bytes = 1 << 20,
+            Form::External,
+            500,
+            "InternalError",
+            "the plugin handed more than 1048576 bytes to the adapter in one go; make it answer with less, or raise limits.answerBytes",
+        ),
+        (
+            "hammers",
+            |limits| limits.requests = 3,
+            Form::OnePod,
+            500,
+            "InternalError",
+            "the plugin made more than 3 requests to backends for one answer; make it ask for several things at once, or raise limits.requests",
+        ),
+        (
+            "labels-twice",
+            any,
+            Form::External,
+            500,
+            "InternalError",
+            "the plugin's answer makes no sense: a series of labels-twice has the label queue twice",
+        ),
+        (
             "good-config-maps",
             any,
             Form::AllConfigMaps,
@@ -131,6 +163,18 @@ async fn plugins_that_break_a_limit_or_answer_nonsense() {
         let message = format!("{prefix}plugin plugins/{behaviour}: {cause}");
         assert_failure(&status, code, reason, &message, &details_of(reason, &message));
     }
+}
+
+#[tokio::test]
+async fn a_label_that_looks_like_json_stays_a_label() {
+    let server = server();
+    server.load("forges", &[("behaviour", "forges")], |_| {}).await;
+    let response = server.send("GET", &Form::External.url("forges"), "*/*").await;
+    assert_eq!(response.status(), 200);
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let list: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(list["items"][0]["metricLabels"]["queue"], "a\u{1b}[2J\n\"}],\"items\":[{\u{0}");
 }
 
 #[tokio::test]
