@@ -33,6 +33,7 @@ mod reload;
 mod request_log;
 mod resource;
 mod runner;
+mod tenants;
 mod trust;
 mod walkthrough;
 mod world;
@@ -140,6 +141,9 @@ fn installed() -> Vec<Case> {
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
+        case!(tenants::a_tenants_plugin_scales_an_autoscaler_of_its_namespace),
+        case!(tenants::each_refusal_is_told_in_the_tenants_namespace),
+        case!(tenants::a_tightened_policy_withdraws_a_running_plugin),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
         case!(encodings::kubectl_get_prints_an_external_metric),
