@@ -13,8 +13,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// The last word of a start; lines before it tell how it went.
-const STARTED: &str = "every plugin that was there at the start has loaded or failed";
+/// The last words of a start, in any order; lines before them tell how it went.
+const STARTED: [&str; 2] = ["every plugin that was there at the start has loaded or failed", ": serving address="];
 
 /// A folder with one plugin, and one for the cache.
 fn folders() -> (TempDir, PathBuf, PathBuf) {
@@ -41,10 +41,11 @@ fn start(before: &str, plugins: &Path, cache: &Path) -> Child {
 
 /// What the adapter says until its plugins are loaded; then it is ended.
 fn log_of(mut adapter: Child) -> Vec<String> {
-    let mut log = Vec::new();
+    let mut log: Vec<String> = Vec::new();
     for line in BufReader::new(adapter.stderr.take().unwrap()).lines() {
         log.push(line.unwrap());
-        if log.last().unwrap().contains(STARTED) {
+        let is_last = |word: &&str| log.last().is_some_and(|line| line.contains(*word));
+        if STARTED.iter().any(|word| is_last(&word)) && STARTED.iter().all(|word| log.iter().any(|line| line.contains(word))) {
             // Its pipe stays open: it may have more to say.
             let process = Pid::from_raw(i32::try_from(adapter.id()).unwrap()).unwrap();
             kill_process(process, Signal::TERM).unwrap();

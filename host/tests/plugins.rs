@@ -32,6 +32,7 @@ async fn load(component: &str, config: &[(&str, String)], egress: EgressConfig) 
     let settings = PluginSettings {
         id: id.clone(),
         config: config.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        secrets: Vec::new(),
         http: egress::Client::new(id, egress, world.egress.clone()),
         limits: Limits { memory_bytes: 64 << 20, timeout: PATIENCE, cpu: PATIENCE, concurrency: 16, list_items: 1000 },
     };

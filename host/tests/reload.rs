@@ -7,6 +7,16 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+#[expect(dead_code, reason = "a whole backend, of which other tests use more")]
+#[path = "egress/backend.rs"]
+mod backend;
+#[path = "reload/credentials.rs"]
+mod credentials;
+#[expect(dead_code, reason = "other tests use more of them")]
+#[path = "credentials/identities.rs"]
+mod identities;
+#[path = "reload/sequences.rs"]
+mod sequences;
 #[path = "reload/stage.rs"]
 mod stage;
 mod support;
@@ -19,7 +29,7 @@ use stage::{Stage, id, in_a_part, next_version, plugin, with_code};
 use tokio::{net::TcpListener, sync::Semaphore};
 use wasm_metrics_adapter::{
     model::{Provider as _, Reason},
-    source::Event,
+    source::{Event, RawPlugin},
 };
 
 fn is(value: &str) -> impl Fn(&Result<String, wasm_metrics_adapter::model::FetchError>) -> bool {
@@ -111,7 +121,8 @@ async fn a_bad_update_changes_nothing_and_is_told_once() {
             "settings.validate failed: the plugin stopped with a trap",
         ),
     ] {
-        let mut again = bad.clone();
+        let bad = RawPlugin { version: next_version(), ..bad };
+        let mut again = RawPlugin { version: next_version(), ..bad.clone() };
         again.manifest = again.manifest.map(|text| format!("{text}# another version of the same mistake\n"));
         let rejected = stage.loads("queue", "rejected");
         stage.put(bad).await;

@@ -5,6 +5,8 @@
 
 #[path = "runtime/compiling.rs"]
 mod compiling;
+#[path = "runtime/explain.rs"]
+mod explain;
 #[path = "runtime/faults.rs"]
 mod faults;
 #[path = "runtime/imports.rs"]
@@ -48,12 +50,13 @@ struct Probe {
     config: Vec<(String, String)>,
     limits: Limits,
     origins: Vec<String>,
+    credentials: Vec<egress::Credential>,
 }
 
 fn probe(name: &str) -> Probe {
     let limits = Limits { memory_bytes: 64 << 20, timeout: PATIENCE, cpu: PATIENCE, concurrency: 16, list_items: 1000 };
     let id = PluginId { namespace: "plugins".to_owned(), name: name.to_owned() };
-    Probe { id, config: Vec::new(), limits, origins: Vec::new() }
+    Probe { id, config: Vec::new(), limits, origins: Vec::new(), credentials: Vec::new() }
 }
 
 impl Probe {
@@ -73,6 +76,12 @@ impl Probe {
         self
     }
 
+    /// A token that the host sends to the origin.
+    fn bearer(mut self, origin: &str, token: &str) -> Self {
+        self.credentials.push(egress::Credential::bearer(egress::Origin::parse(origin).unwrap(), token).unwrap());
+        self
+    }
+
     async fn load(self) -> Plugin {
         self.load_of(support::guest("probe")).await
     }
@@ -85,10 +94,16 @@ impl Probe {
 
     async fn settings(self) -> PluginSettings {
         let origins = self.origins.iter().map(|origin| egress::Origin::parse(origin).unwrap()).collect();
-        let config =
-            egress::EgressConfig { origins, response_bytes: 1 << 20, exchanges: 8, ..egress::EgressConfig::default() };
+        let credentials = self.credentials;
+        let config = egress::EgressConfig {
+            origins,
+            credentials,
+            response_bytes: 1 << 20,
+            exchanges: 8,
+            ..egress::EgressConfig::default()
+        };
         let http = egress::Client::new(self.id.clone(), config, world().await.egress.clone());
-        PluginSettings { id: self.id, config: self.config, http, limits: self.limits }
+        PluginSettings { id: self.id, config: self.config, secrets: Vec::new(), http, limits: self.limits }
     }
 }
 

@@ -14,16 +14,20 @@ mod alone;
 mod autoscaling;
 mod backends;
 mod clients;
+mod complaints;
 mod conformance;
 mod controller;
+mod credentials;
 mod deploy;
 mod discovery;
 mod encodings;
+mod explain;
 mod failures;
 mod figures;
 mod kinds;
 mod lifecycle;
 mod openapi;
+mod outages;
 mod peer;
 mod preflight;
 mod prometheus;
@@ -32,6 +36,7 @@ mod refused_sources;
 mod reload;
 mod request_log;
 mod resource;
+mod rollout;
 mod runner;
 mod tenants;
 mod trust;
@@ -124,6 +129,8 @@ fn installed() -> Vec<Case> {
         case!(autoscaling::an_external_name_is_found_in_any_case),
         case!(autoscaling::a_metric_that_vanishes_stops_the_autoscaler_with_a_reason),
         case!(failures::an_autoscaler_says_why_and_its_event_is_counted_up),
+        case!(explain::a_failing_autoscaler_is_explained_in_words),
+        case!(explain::explaining_takes_the_metrics_right_and_raw_another),
         case!(kinds::a_custom_resource_is_known_when_it_can_be_used_and_forgotten_when_it_is_gone),
         case!(controller::it_scales_on_protobuf_and_on_json),
         case!(reload::a_hundred_updates_arrive_within_a_second),
@@ -131,6 +138,9 @@ fn installed() -> Vec<Case> {
         case!(reload::new_code_replaces_old_code),
         case!(reload::a_deleted_plugin_withdraws_its_metrics),
         case!(reload::a_plugin_comes_in_each_packaging),
+        case!(reload::a_storm_of_updates_mixes_nothing_and_goes_never_back),
+        case!(reload::killed_between_any_two_steps_it_serves_a_whole_version),
+        case!(reload::forty_full_config_maps_are_no_burden_at_the_start),
         case!(resource::taken_over_without_a_plugin_it_says_what_is_missing),
         case!(resource::top_shows_pods_containers_and_nodes),
         case!(clients::usage_of_pods_and_nodes_is_read),
@@ -140,7 +150,11 @@ fn installed() -> Vec<Case> {
         case!(prometheus::usage_comes_out_of_a_real_prometheus),
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
+        case!(rollout::a_rolling_update_of_both_replicas_fails_no_request),
+        case!(outages::the_api_server_is_killed_and_comes_back),
+        case!(outages::etcd_hangs_for_a_while),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
+        case!(credentials::a_backend_that_checks_certificate_and_token_is_read),
         case!(tenants::a_tenants_plugin_scales_an_autoscaler_of_its_namespace),
         case!(tenants::each_refusal_is_told_in_the_tenants_namespace),
         case!(tenants::a_tightened_policy_withdraws_a_running_plugin),

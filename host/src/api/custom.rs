@@ -13,11 +13,12 @@ use super::{
     status::{Asked, Status},
     wire::{DescribedObject, LabelSelector, List, MetricIdentifier, MetricValueV1Beta1, MetricValueV1Beta2},
 };
-use crate::model::{CustomAnswer, CustomQuery, CustomSample, FetchError, Kind, ObjectSelection, Reason};
+use crate::model::{CustomAnswer, CustomQuery, CustomSample, FetchError, Kind, ObjectSelection, Provider, Reason};
 
 /// Answers a GET on a custom metric.
 pub(super) async fn respond(
     api: &Api,
+    provider: &dyn Provider,
     target: &CustomTarget,
     parameters: &Parameters,
     head: &Parts,
@@ -33,7 +34,7 @@ pub(super) async fn respond(
     };
     let kind = kind(api, target, &query, &asked).await?;
     let CustomAnswer { plugin, samples } =
-        api.provider.custom(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
+        provider.custom(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
     check(&query, &samples).map_err(|error| Status::of_fetch(&error, &asked))?;
 
     // Group, slash and version even where there is no group: "/v1" is what custom-metrics-apiserver answers for pods.

@@ -10,6 +10,7 @@ mod discovery;
 mod documents;
 mod encoding;
 mod etag;
+mod explain;
 mod external;
 mod fields;
 mod group;
@@ -71,10 +72,23 @@ impl Api {
             }
             Form::OpenApi(_) => Err(Status::not_found()),
             Form::Discovery(document) => self.documents.respond(*document, &*self.provider, &*self.kinds, head),
-            Form::Custom(custom) => custom::respond(self, custom, parameters, head).await,
-            Form::External(external) => external::respond(self, external, parameters, head).await,
-            Form::Resource(resource) => resource::respond(self, resource, parameters, head).await,
+            Form::Custom(_) | Form::External(_) | Form::Resource(_) => match parameters.explain() {
+                Ok(None) => self.metric(&*self.provider, target, head).await,
+                Ok(Some(detail)) => explain::respond(self, detail, target, head).await,
+                Err(error) => Err(error.into()),
+            },
         };
         outcome.unwrap_or_else(|status| status.respond(head))
+    }
+
+    /// A metric of `provider`, which is the registry or a witness of what it answers.
+    async fn metric(&self, provider: &dyn Provider, target: &Target, head: &Parts) -> Result<Response, Status> {
+        let parameters = &target.parameters;
+        match &target.form {
+            Form::Custom(custom) => custom::respond(self, provider, custom, parameters, head).await,
+            Form::External(external) => external::respond(provider, external, parameters, head).await,
+            Form::Resource(resource) => resource::respond(self, provider, resource, parameters, head).await,
+            Form::Discovery(_) | Form::OpenApi(_) | Form::Other => Err(Status::not_found()),
+        }
     }
 }

@@ -5,9 +5,10 @@
 use std::num::IntErrorKind;
 
 use super::fields::{FieldSelector, InvalidFieldSelector};
-use crate::model::{InvalidSelector, Quoted, Selector};
+use crate::model::{Detail, InvalidSelector, Quoted, Selector};
 
-const NAMES: [&str; 6] = ["watch", "labelSelector", "metricLabelSelector", "fieldSelector", "timeoutSeconds", "limit"];
+const NAMES: [&str; 7] =
+    ["watch", "labelSelector", "metricLabelSelector", "fieldSelector", "timeoutSeconds", "limit", "explain"];
 
 /// Selectors stay text until they are needed: authorization goes on without a bad one, the handler then refuses it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,6 +19,7 @@ pub struct Parameters {
     metric_label_selector: String,
     field_selector: String,
     integers: [Option<String>; 2],
+    explain: Option<String>,
 }
 
 /// Why a query parameter is refused.
@@ -40,6 +42,9 @@ pub enum BadParameter {
     /// The field selector asks for another object than the path.
     #[error("fieldSelector metadata.name doesn't match requested name")]
     Name,
+    /// `explain` asks for something else.
+    #[error("explain={} is not known; use explain=true, or explain=raw for URLs, bodies and log lines as well", Quoted(.0))]
+    Explain(String),
 }
 
 impl Parameters {
@@ -51,13 +56,29 @@ impl Parameters {
                 place.get_or_insert(value.into_owned());
             }
         }
-        let [watch, label_selector, metric_label_selector, field_selector, timeout_seconds, limit] = first;
+        let [watch, label_selector, metric_label_selector, field_selector, timeout_seconds, limit, explain] = first;
         Self {
             watch: watch.is_some_and(|value| !matches!(value.to_lowercase().as_str(), "false" | "0")),
             label_selector: label_selector.unwrap_or_default(),
             metric_label_selector: metric_label_selector.unwrap_or_default(),
             field_selector: field_selector.unwrap_or_default(),
             integers: [timeout_seconds, limit],
+            explain,
+        }
+    }
+
+    /// `labelSelector` and `metricLabelSelector` as they were sent.
+    pub(super) fn selectors(&self) -> (&str, &str) {
+        (&self.label_selector, &self.metric_label_selector)
+    }
+
+    /// `explain`: whether the metric is to be explained, and how far; `false` and `0` say no.
+    pub fn explain(&self) -> Result<Option<Detail>, BadParameter> {
+        match self.explain.as_deref() {
+            None | Some("false" | "0") => Ok(None),
+            Some("true" | "1") => Ok(Some(Detail::Summary)),
+            Some("raw") => Ok(Some(Detail::Raw)),
+            Some(other) => Err(BadParameter::Explain(other.to_owned())),
         }
     }
 

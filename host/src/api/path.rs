@@ -13,7 +13,7 @@ use super::{
     parameters::{BadParameter, Parameters},
 };
 use crate::model::{
-    Attributes, CustomMetric, CustomQuery, ExternalQuery, GroupResource, MetricName, ObjectSelection,
+    Attributes, CustomMetric, CustomQuery, Detail, ExternalQuery, GroupResource, MetricName, ObjectSelection,
     ResourceAttributes, Selector,
 };
 pub use resource::ResourceTarget;
@@ -184,6 +184,30 @@ impl Target {
         Attributes::Resource(resource)
     }
 
+    /// What authorization is asked besides for `explain=raw`: absent where nothing of the kind is asked for. The name is the metric's,
+    /// an external one's in lower case, so that a role may name metrics by `resourceNames`.
+    pub fn raw_attributes(&self) -> Option<Attributes> {
+        if self.parameters.explain() != Ok(Some(Detail::Raw)) {
+            return None;
+        }
+        let (namespace, name) = match &self.form {
+            Form::Custom(custom) => (custom.namespace(), custom.metric.name.to_string()),
+            Form::External(external) => (Some(external.namespace.as_str()), external.metric.folded()),
+            Form::Resource(resource) => (resource.namespace(), resource.resource().to_owned()),
+            Form::Discovery(_) | Form::OpenApi(_) | Form::Other => return None,
+        };
+        Some(Attributes::Resource(ResourceAttributes {
+            verb: "get".to_owned(),
+            group: "wasm-metrics-adapter.io".to_owned(),
+            version: "v1alpha1".to_owned(),
+            namespace: namespace.unwrap_or_default().to_owned(),
+            resource: "explanations".to_owned(),
+            subresource: "raw".to_owned(),
+            name,
+            label_selector: None,
+        }))
+    }
+
     fn verb(&self, collection: bool) -> &'static str {
         match (&self.method, collection) {
             (&Method::GET | &Method::HEAD, true) if self.parameters.watch => "watch",
@@ -205,6 +229,15 @@ impl CustomTarget {
         match &self.objects {
             Objects::InNamespace { object, .. } | Objects::InCluster { object } => object,
             Objects::Namespace { name } => name,
+        }
+    }
+
+    /// The namespace in the path; that of a Namespace object is its own.
+    pub fn namespace(&self) -> Option<&str> {
+        match &self.objects {
+            Objects::InNamespace { namespace, .. } => Some(namespace),
+            Objects::Namespace { name } => Some(name),
+            Objects::InCluster { .. } => None,
         }
     }
 

@@ -18,13 +18,14 @@ use super::{
     wire::{Kind as _, NodeMetrics, PodMetrics},
 };
 use crate::model::{
-    FetchError, GroupResource, Measurable, NodeSample, PluginId, PodRef, PodSample, Reason, ResourceAnswer, Selector,
-    UnixMillis,
+    FetchError, GroupResource, Measurable, NodeSample, PluginId, PodRef, PodSample, Provider, Reason, ResourceAnswer,
+    Selector, UnixMillis,
 };
 
 /// Answers a GET on metrics.k8s.io.
 pub(super) async fn respond(
     api: &Api,
+    provider: &dyn Provider,
     target: &ResourceTarget,
     parameters: &Parameters,
     head: &Parts,
@@ -36,7 +37,7 @@ pub(super) async fn respond(
             let Selection { labels, fields } = Selection::of(parameters)?;
             let mut pods = api.inventory.running_pods(namespace.as_deref(), &labels).await?;
             pods.retain(|pod| fields.matches(pod));
-            let (plugin, samples) = measure_pods(api, &pods).await?;
+            let (plugin, samples) = measure_pods(provider, &pods).await?;
             let measured = pods.iter().zip(&samples).filter_map(|(pod, sample)| Some((pod, sample.as_ref()?)));
             let items = measured.map(|(pod, sample)| PodMetrics::new(pod, sample, now)).collect();
             (plugin, shaped.write_list(&PodMetrics::list(items)))
@@ -45,7 +46,7 @@ pub(super) async fn respond(
             let Selection { labels, fields } = Selection::of(parameters)?;
             let mut nodes = api.inventory.nodes(&labels).await?;
             nodes.retain(|node| fields.matches(node));
-            let (plugin, samples) = measure_nodes(api, &nodes).await?;
+            let (plugin, samples) = measure_nodes(provider, &nodes).await?;
             let measured = nodes.iter().zip(&samples).filter_map(|(node, sample)| Some((node, sample.as_ref()?)));
             let items = measured.map(|(node, sample)| NodeMetrics::new(node, sample, now)).collect();
             (plugin, shaped.write_list(&NodeMetrics::list(items)))
@@ -54,7 +55,7 @@ pub(super) async fn respond(
             let everything = Selector::everything();
             let pods = api.inventory.running_pods(Some(namespace), &everything).await?;
             let pod = named(pods, name).ok_or_else(|| Status::named_not_found(&GroupResource::core("pods"), name))?;
-            let (plugin, mut samples) = measure_pods(api, std::slice::from_ref(&pod)).await?;
+            let (plugin, mut samples) = measure_pods(provider, std::slice::from_ref(&pod)).await?;
             let unmeasured = || Status::named_not_found(&metrics_of("podmetrics"), &format!("{namespace}/{name}"));
             let sample = samples.pop().flatten().ok_or_else(unmeasured)?;
             (plugin, shaped.write_object(&PodMetrics::new(&pod, &sample, now).single()))
@@ -62,7 +63,7 @@ pub(super) async fn respond(
         ResourceTarget::Node(name) => {
             let nodes = api.inventory.nodes(&Selector::everything()).await?;
             let node = named(nodes, name).ok_or_else(|| Status::named_not_found(&GroupResource::core("node"), name))?;
-            let (plugin, mut samples) = measure_nodes(api, std::slice::from_ref(&node)).await?;
+            let (plugin, mut samples) = measure_nodes(provider, std::slice::from_ref(&node)).await?;
             let unmeasured = || Status::named_not_found(&metrics_of("nodemetrics"), name);
             let sample = samples.pop().flatten().ok_or_else(unmeasured)?;
             (plugin, shaped.write_object(&NodeMetrics::new(&node, &sample, now).single()))
@@ -87,18 +88,18 @@ impl Selection {
 /// Who answered, if somebody knew anything, and each object's sample, where it has one.
 type Measured<Sample> = (Option<PluginId>, Vec<Option<Sample>>);
 
-async fn measure_pods(api: &Api, pods: &[Measurable]) -> Result<Measured<PodSample>, Status> {
+async fn measure_pods(provider: &dyn Provider, pods: &[Measurable]) -> Result<Measured<PodSample>, Status> {
     let refs = pods.iter().map(|pod| PodRef { namespace: pod.namespace.clone(), name: pod.name.clone() });
     let refs: Vec<PodRef> = refs.collect();
-    let (plugin, samples) = known(api.provider.pods(&refs).await)?;
+    let (plugin, samples) = known(provider.pods(&refs).await)?;
     let mut samples: HashMap<PodRef, PodSample> =
         samples.into_iter().map(|sample| (sample.pod.clone(), sample)).collect();
     Ok((plugin, refs.iter().map(|pod| samples.remove(pod)).collect()))
 }
 
-async fn measure_nodes(api: &Api, nodes: &[Measurable]) -> Result<Measured<NodeSample>, Status> {
+async fn measure_nodes(provider: &dyn Provider, nodes: &[Measurable]) -> Result<Measured<NodeSample>, Status> {
     let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
-    let (plugin, samples) = known(api.provider.nodes(&names).await)?;
+    let (plugin, samples) = known(provider.nodes(&names).await)?;
     let mut samples: HashMap<String, NodeSample> =
         samples.into_iter().map(|sample| (sample.node.clone(), sample)).collect();
     Ok((plugin, names.iter().map(|name| samples.remove(name)).collect()))

@@ -172,6 +172,11 @@ impl Status {
         })
     }
 
+    /// The answer to a client that accepts nothing in which there is an answer; `message` says what there is.
+    pub(super) fn not_acceptable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message.into())
+    }
+
     fn bad_request(message: String) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
@@ -307,7 +312,7 @@ impl From<NoShape> for Status {
 
 impl From<NotAcceptable> for Status {
     fn from(error: NotAcceptable) -> Self {
-        Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", error.to_string())
+        Self::not_acceptable(error.to_string())
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
         Api, Status,
         path::{self, Form, PathError, Target},
     },
+    auth::Authorizer,
     config::Config,
     model::{Attributes, Connection, User},
     telemetry::Metrics,
@@ -96,8 +97,10 @@ impl Pipeline {
                 Attributes::NonResource { path: head.uri.path().to_owned(), verb: head.method.as_str().to_lowercase() }
             }
         };
-        if let Err(error) = authorizer.authorize(user, &attributes).await {
-            return Status::of_authorization(&error, user, &attributes).respond(head);
+        // What was sent and received says more than the metric does: it takes a right of its own.
+        let raw = target.as_ref().ok().and_then(Target::raw_attributes);
+        if let Err(status) = permit(authorizer, user, [Some(attributes), raw].into_iter().flatten()).await {
+            return status.respond(head);
         }
         match target {
             Ok(Target { form: Form::Other, path, method, .. }) => {
@@ -107,6 +110,19 @@ impl Pipeline {
             Err(error) => Status::of_path(error).respond(head),
         }
     }
+}
+
+/// Whether `user` may do all that is wanted; the first no is the answer.
+async fn permit(
+    authorizer: &Authorizer,
+    user: &User,
+    wanted: impl IntoIterator<Item = Attributes>,
+) -> Result<(), Status> {
+    for attributes in wanted {
+        let answer = authorizer.authorize(user, &attributes).await;
+        answer.map_err(|error| Status::of_authorization(&error, user, &attributes))?;
+    }
+    Ok(())
 }
 
 /// A request under way.

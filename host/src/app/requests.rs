@@ -14,7 +14,7 @@ use crate::{
         Group, Outcome,
         path::{Form, PathError, Target},
     },
-    model::{Connection, User},
+    model::{Connection, Detail, User},
     telemetry::{Metrics, RequestLabels, RequestLine, RequestLog},
 };
 
@@ -64,6 +64,7 @@ fn line(answered: Answered<'_>, labels: RequestLabels) -> RequestLine {
         uri: head.uri.clone(),
         group: labels.group,
         metric: target.as_ref().ok().and_then(metric),
+        explain: target.as_ref().ok().and_then(explain),
         plugin: outcome.plugin.map(|plugin| plugin.to_string()),
         cache: "none",
         status: labels.code,
@@ -80,6 +81,13 @@ fn metric(target: &Target) -> Option<String> {
         Form::Custom(custom) => Some(custom.metric.to_string()),
         Form::External(external) => Some(external.metric.to_string()),
         Form::Resource(_) | Form::Discovery(_) | Form::OpenApi(_) | Form::Other => None,
+    }
+}
+
+fn explain(target: &Target) -> Option<&'static str> {
+    match target.parameters.explain().ok()?? {
+        Detail::Summary => Some("true"),
+        Detail::Raw => Some("raw"),
     }
 }
 

@@ -111,13 +111,21 @@ pub enum BundleError {
         /// What to do.
         remedy: &'static str,
     },
-    /// A Secret that doesn't consent.
+    /// A Secret or ServiceAccount that doesn't consent.
     #[error("{cause}")]
     Secret {
-        /// The Secret.
+        /// The object.
         dependency: Dependency,
         /// Why not.
         cause: Box<SecretRefused>,
+    },
+    /// More certificate authorities than anybody has.
+    #[error("{name} is longer than {cap} bytes; keep only the authorities of the plugin's own backends there")]
+    Authorities {
+        /// Where they are.
+        name: String,
+        /// The limit in bytes.
+        cap: usize,
     },
     /// The adapter is shutting down, or a thread of it died.
     #[error("assembling was interrupted; it will be tried again")]
@@ -131,6 +139,10 @@ impl BundleError {
             (ReadError::NotFound(_), Dependency::Part { .. }) => "apply the parts first, then the plugin",
             (ReadError::NotFound(_), Dependency::Secret { .. }) => {
                 "create it, with the label and annotation of a credential"
+            }
+            (ReadError::NotFound(_), Dependency::ConfigMap { .. }) => "create it, or correct `tls.caFrom`",
+            (ReadError::NotFound(_), Dependency::ServiceAccount { .. }) => {
+                "create it, with the label and annotations of a credential"
             }
             (ReadError::NotFound(_), Dependency::File { .. }) => "correct the path, or put the file there",
             (ReadError::Malformed(_), _) => "correct it",

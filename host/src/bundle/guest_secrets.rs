@@ -5,15 +5,11 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
-use crate::{
-    manifest::SecretKey,
-    model::PluginId,
-    source::{Dependencies, Dependency, Secret},
-};
+use crate::{manifest::SecretKey, model::PluginId, source::Dependencies};
 
 use super::{
     BundleError, Grants, SecretRefused, SecretValue,
-    consent::{self, EXPOSE_ANNOTATION},
+    consent::{self, Consenting},
 };
 
 /// Bytes of one value: keys and certificates of any kind fit; each instance gets a copy.
@@ -28,51 +24,33 @@ pub(super) async fn resolve(
 ) -> Result<BTreeMap<String, SecretValue>, BundleError> {
     let mut values = BTreeMap::new();
     for (name, SecretKey { secret, key }) in requests {
-        let opened = consent::open(id, secret, dependencies, grants).await?;
-        let dependency = Dependency::Secret { namespace: id.namespace.clone(), name: secret.clone() };
-        let value = value(&format!("{}/{secret}", id.namespace), &opened, key)
-            .map_err(|cause| BundleError::Secret { dependency, cause: Box::new(cause) })?;
-        values.insert(name.clone(), value);
+        let secret = consent::secret(id, secret, false, dependencies, grants).await?;
+        values.insert(name.clone(), value(&secret, key).map_err(|cause| secret.refusal(cause))?);
     }
     Ok(values)
 }
 
-fn value(name: &str, secret: &Secret, key: &str) -> Result<SecretValue, SecretRefused> {
-    let (name, key) = (name.to_owned(), key.to_owned());
-    if secret.annotations.get(EXPOSE_ANNOTATION).map(String::as_str) != Some("true") {
-        return Err(SecretRefused::NotExposed { name });
-    }
-    let Some(bytes) = secret.data.get(&key) else {
-        let keys: Vec<_> = secret.data.keys().map(String::as_str).collect();
-        return Err(SecretRefused::NoKey { name, key, keys: keys.join(", ") });
-    };
-    match std::str::from_utf8(bytes) {
+fn value(secret: &Consenting, key: &str) -> Result<SecretValue, SecretRefused> {
+    secret.consents_to_be_read()?;
+    match std::str::from_utf8(secret.bytes(key)?) {
         Ok(text) if text.len() <= MAX_BYTES => Ok(SecretValue::new(Zeroizing::new(text.to_owned()))),
-        _ => Err(SecretRefused::NotText { name, key }),
+        _ => Err(SecretRefused::NotText { name: secret.name(), key: key.to_owned() }),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
-    fn secret(annotations: &[(&str, &str)], value: &[u8]) -> Secret {
-        let annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        Secret {
-            kind: "Opaque".to_owned(),
-            labels: BTreeMap::new(),
-            annotations: annotations.collect(),
-            data: [("password".to_owned(), Bytes::copy_from_slice(value))].into(),
-        }
+    fn secret(annotations: &[(&str, &str)], value: &[u8]) -> Consenting {
+        Consenting::of_secret("shop", "redis", annotations, &[("password", value)])
     }
 
-    const EXPOSED: &[(&str, &str)] = &[(EXPOSE_ANNOTATION, "true")];
+    const EXPOSED: &[(&str, &str)] = &[("wasm-metrics-adapter.io/expose-to-guest", "true")];
 
     #[test]
     fn an_exposed_value_is_read_as_it_is_and_never_printed() {
-        let value = value("shop/redis", &secret(EXPOSED, b"hunter2\n"), "password").unwrap();
+        let value = value(&secret(EXPOSED, b"hunter2\n"), "password").unwrap();
         assert_eq!(value.reveal(), "hunter2\n");
         assert!(!format!("{value:?}").contains("hunter2"));
     }
@@ -80,16 +58,16 @@ mod tests {
     #[test]
     fn consent_to_an_origin_is_no_consent_to_be_read() {
         let origin = [("wasm-metrics-adapter.io/allowed-origins", "https://mq.example.com")];
-        for annotations in [&[][..], &origin[..], &[(EXPOSE_ANNOTATION, "True")][..], &[(EXPOSE_ANNOTATION, "")][..]] {
-            let refused = value("shop/redis", &secret(annotations, b"hunter2"), "password").unwrap_err();
-            assert_eq!(refused, SecretRefused::NotExposed { name: "shop/redis".to_owned() });
+        for annotations in [&[][..], &origin[..], &[(EXPOSED[0].0, "True")][..], &[(EXPOSED[0].0, "")][..]] {
+            let refused = value(&secret(annotations, b"hunter2"), "password").unwrap_err();
+            assert_eq!(refused, SecretRefused::NotExposed { name: "Secret shop/redis".to_owned() });
             assert!(refused.to_string().contains("expose-to-guest: \"true\""), "{refused}");
         }
     }
 
     #[test]
     fn what_is_missing_or_no_text_is_refused_without_its_value() {
-        let refused = |secret: &Secret, key: &str| value("shop/redis", secret, key).unwrap_err().to_string();
+        let refused = |secret: &Consenting, key: &str| value(secret, key).unwrap_err().to_string();
         assert!(refused(&secret(EXPOSED, b"hunter2"), "other").contains("it has: password"));
         assert!(refused(&secret(EXPOSED, b"\xff"), "password").contains("UTF-8"));
         let long = refused(&secret(EXPOSED, &vec![b'x'; MAX_BYTES + 1]), "password");

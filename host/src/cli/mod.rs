@@ -1,5 +1,7 @@
 //! The commands. Those beside `serve` ask, print and end, with an exit code that means something; none changes a cluster.
 
+mod cluster;
+pub mod explain;
 pub mod preflight;
 
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Tell who serves the metrics APIs, what depends on them, which rights are missing, and the way back
     Preflight(preflight::PreflightArgs),
+    /// Tell why metrics, or a HorizontalPodAutoscaler's, are answered as they are: why does it say FailedGetExternalMetric
+    Explain(explain::ExplainArgs),
     /// Compile a component from standard input to standard output: how the adapter runs its compiler
     #[command(hide = true)]
     Compile,
@@ -45,21 +49,36 @@ pub fn run(command: CommandLine) -> ExitCode {
             }
         },
         Command::Preflight(args) => preflight(&args),
+        Command::Explain(args) => explain(&args),
         Command::Compile => ExitCode::from(u8::try_from(runtime::run_compiler_child()).unwrap_or(1)),
     }
 }
 
 fn preflight(args: &preflight::PreflightArgs) -> ExitCode {
+    let asked = asking(preflight::run(args, &mut std::io::stdout().lock()));
+    exit(asked.map(preflight::Outcome::exit_code), preflight::PreflightError::EXIT_CODE)
+}
+
+fn explain(args: &explain::ExplainArgs) -> ExitCode {
+    let asked = asking(explain::run(args, &mut std::io::stdout().lock()));
+    exit(asked.map(explain::Outcome::exit_code), explain::ExplainError::EXIT_CODE)
+}
+
+/// Runs a command that asks a cluster.
+fn asking<Answer, Error>(command: impl Future<Output = Result<Answer, Error>>) -> anyhow::Result<Answer>
+where
+    anyhow::Error: From<Error>,
+{
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let asked = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from);
-    let asked = asked.and_then(|runtime| Ok(runtime.block_on(preflight::run(args, &mut std::io::stdout().lock()))?));
-    match asked {
-        Ok(outcome) => ExitCode::from(outcome.exit_code()),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(preflight::Outcome::Unanswered.exit_code())
-        }
-    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(command)?)
+}
+
+fn exit(outcome: anyhow::Result<u8>, on_error: u8) -> ExitCode {
+    ExitCode::from(outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        on_error
+    }))
 }
 
 fn done(outcome: anyhow::Result<()>) -> ExitCode {

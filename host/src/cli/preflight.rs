@@ -3,33 +3,27 @@
 
 mod autoscalers;
 mod judgement;
-mod ownership;
+pub(super) mod ownership;
 mod permissions;
 mod text;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::{
     authentication::v1::{SelfSubjectReview, SelfSubjectReviewStatus},
     core::v1::ServiceAccount,
 };
-use kube::{
-    Api, Client, Config,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Api, Client, api::PostParams};
 use serde::Serialize;
 
+use super::cluster::{self, cause};
 use crate::config::namespace;
 
 pub use autoscalers::Dependents;
 pub use judgement::{Finding, RollBack};
 pub use ownership::{ApiService, Owner, State};
 pub use permissions::{Missing, Permissions};
-
-/// Patience for a connection and for each answer: an API server that takes longer has a greater problem than this.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Says who serves the metrics APIs now, what depends on them, what the adapter lacks, and how to roll back.
 ///
@@ -163,7 +157,8 @@ impl Report {
 
 /// Asks the cluster of `args` and prints the answer.
 pub async fn run(args: &PreflightArgs, output: &mut impl io::Write) -> Result<Outcome, PreflightError> {
-    let client = connect(args).await?;
+    let connected = cluster::connect(args.kubeconfig.as_deref(), None).await;
+    let (client, _) = connected.map_err(PreflightError::Configuration)?;
     let installation = Installation {
         namespace: args.namespace.clone(),
         service: args.service.clone(),
@@ -179,22 +174,6 @@ pub async fn run(args: &PreflightArgs, output: &mut impl io::Write) -> Result<Ou
         }
     }
     Ok(report.outcome())
-}
-
-async fn connect(args: &PreflightArgs) -> Result<Client, PreflightError> {
-    let refused = |error: &dyn std::error::Error| PreflightError::Configuration(error.to_string());
-    let mut config = match &args.kubeconfig {
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path).map_err(|error| refused(&error))?;
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .map_err(|error| refused(&error))?
-        }
-        None => Config::infer().await.map_err(|error| refused(&error))?,
-    };
-    config.connect_timeout = Some(PATIENCE);
-    config.read_timeout = Some(PATIENCE);
-    Client::try_from(config).map_err(|error| refused(&error))
 }
 
 /// Asks everything. A question that is refused is told in the report; only an API server that does not answer is an error.
@@ -245,25 +224,6 @@ async fn is_installed(client: &Client, installation: &Installation, asker: Optio
     }
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), &installation.namespace);
     Ok(accounts.get_opt(&installation.service_account).await?.is_some())
-}
-
-/// An error in the API server's own words, or with all its causes.
-fn cause(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        return status.message.clone();
-    }
-    let mut words = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        let text = error.to_string();
-        // Several errors of kube print their source themselves.
-        if !words.contains(&text) {
-            words.push_str(": ");
-            words.push_str(&text);
-        }
-        source = error.source();
-    }
-    words
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Exchanges requests for responses, for one plugin: one pool of connections, one budget, nothing shared with other plugins but
 //! the rules. Dropping the client closes its idle connections.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -13,10 +13,15 @@ use hyper_util::{
 };
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::task::AbortOnDropHandle;
+use zeroize::Zeroizing;
 
 use super::{
-    AddressPolicy, Credential, EgressError, Origin, Origins, Request, Resolve, Response, TrustError, TrustRoots,
-    dial::Connector, request, trust::ReplaceableTrust,
+    AddressPolicy, Credential, EgressError, ExtraRoots, Origin, Origins, Request, Resolve, Response, TrustError,
+    TrustRoots,
+    credential::{self, Endpoint, Form, TokenCache},
+    dial::Connector,
+    request,
+    trust::{ReplaceableTrust, WidenedTrust},
 };
 use crate::model::PluginId;
 
@@ -27,9 +32,12 @@ const IDLE_PER_ORIGIN: usize = 4;
 /// Bytes of a response's header names and values: what hyper buffers of a head before it gives up, and what a guest gets.
 const MAX_RESPONSE_HEADER_BYTES: u32 = 64 * 1024;
 
+/// One plugin's connections.
+pub(super) type Pool = legacy::Client<Connector, Full<Bytes>>;
+
 /// What all plugins' clients have in common.
 pub struct Shared {
-    pub(super) tls: rustls::ClientConfig,
+    tls: rustls::ClientConfig,
     trust: Arc<ReplaceableTrust>,
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) addresses: AddressPolicy,
@@ -46,6 +54,16 @@ impl Shared {
     pub fn new(roots: TrustRoots, resolver: Arc<dyn Resolve>, addresses: AddressPolicy) -> Result<Self, TrustError> {
         let trust = ReplaceableTrust::new(roots)?;
         Ok(Self { tls: trust.client_config()?, trust, resolver, addresses, home: Handle::current() })
+    }
+
+    /// TLS for a plugin with more authorities than others, or without.
+    pub(super) fn tls_for(&self, extra: Option<&ExtraRoots>) -> rustls::ClientConfig {
+        let mut tls = self.tls.clone();
+        if let Some(own) = extra.cloned() {
+            let widened = WidenedTrust { everybodys: Arc::clone(&self.trust), own };
+            tls.dangerous().set_certificate_verifier(Arc::new(widened));
+        }
+        tls
     }
 
     /// Trusts these authorities from the next handshake of every plugin on; connections that are there go on.
@@ -65,6 +83,8 @@ pub struct EgressConfig {
     pub origins: Origins,
     /// What the host puts on its requests.
     pub credentials: Vec<Credential>,
+    /// Authorities that its backends are verified by as well.
+    pub extra_roots: Option<ExtraRoots>,
     /// Bytes of a response's body at most.
     pub response_bytes: u64,
     /// Exchanges under way at once; more wait, within their timeouts. It bounds sockets and memory: at most this many
@@ -79,7 +99,9 @@ pub struct Client {
     plugin: PluginId,
     config: EgressConfig,
     shared: Arc<Shared>,
-    pool: legacy::Client<Connector, Full<Bytes>>,
+    pool: Pool,
+    /// For those origins whose credential is a token that ends.
+    tokens: HashMap<Origin, Arc<TokenCache>>,
     exchanges: Arc<Semaphore>,
 }
 
@@ -93,9 +115,16 @@ impl Client {
             .pool_max_idle_per_host(IDLE_PER_ORIGIN)
             .http1_max_buf_size(MAX_RESPONSE_HEADER_BYTES as usize)
             .http2_max_header_list_size(MAX_RESPONSE_HEADER_BYTES)
-            .build(Connector::new(&shared, config.strict_addresses));
+            .build(Connector::new(&shared, &config));
+        let tokens = tokens(&config.credentials, &pool, &shared.home);
         let exchanges = Arc::new(Semaphore::new(config.exchanges));
-        Self { plugin, config, shared, pool, exchanges }
+        Self { plugin, config, shared, pool, tokens, exchanges }
+    }
+
+    /// The secrets that the host puts on this plugin's requests, as they are sent: for taking them out of texts, and nothing else.
+    pub fn secrets(&self) -> impl Iterator<Item = Zeroizing<String>> {
+        let known = self.config.credentials.iter().filter_map(Credential::secret);
+        known.chain(self.tokens.values().flat_map(|tokens| tokens.held()))
     }
 
     /// One exchange, complete within `timeout`: waiting for a free slot, name, connection, request and the response's last
@@ -106,35 +135,71 @@ impl Client {
     /// See [`EgressError`].
     pub async fn fetch(&self, request: Request, timeout: Duration) -> Result<Response, EgressError> {
         let (origin, outgoing) = request::prepare(request, &self.plugin, &self.config)?;
-        let exchange = exchange(
-            self.pool.clone(),
-            Arc::clone(&self.exchanges),
-            origin.clone(),
-            outgoing,
-            self.config.response_bytes,
-        );
-        let task = AbortOnDropHandle::new(self.shared.home.spawn(tokio::time::timeout(timeout, exchange)));
-        match task.await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(EgressError::Timeout { origin }),
-            Err(_) => Err(EgressError::stopping(origin)),
+        let exchange = Exchange {
+            pool: self.pool.clone(),
+            exchanges: Arc::clone(&self.exchanges),
+            origin: origin.clone(),
+            response_bytes: self.config.response_bytes,
+        };
+        let tokens = self.tokens.get(&origin).cloned();
+        let sending = async move {
+            match tokens {
+                Some(tokens) => tokens.exchange(&exchange.origin, outgoing, |request| exchange.send(request)).await,
+                None => exchange.send(outgoing).await,
+            }
+        };
+        let task = AbortOnDropHandle::new(self.shared.home.spawn(tokio::time::timeout(timeout, sending)));
+        let mut response = match task.await {
+            Ok(Ok(answer)) => answer?,
+            Ok(Err(_)) => return Err(EgressError::Timeout { origin }),
+            Err(_) => return Err(EgressError::stopping(origin)),
+        };
+        let ours = self.config.credentials_for(&origin);
+        for (name, value) in &mut response.headers {
+            *value = credential::without_query(&ours, name, std::mem::take(value));
         }
+        Ok(response)
     }
 }
 
-/// One exchange, as long as it takes.
-async fn exchange(
-    pool: legacy::Client<Connector, Full<Bytes>>,
+impl EgressConfig {
+    /// What goes with requests to `origin`.
+    pub(super) fn credentials_for(&self, origin: &Origin) -> Vec<&Credential> {
+        self.credentials.iter().filter(|credential| credential.origin() == origin).collect()
+    }
+}
+
+/// A cache of tokens for each credential that is one.
+fn tokens(credentials: &[Credential], pool: &Pool, home: &Handle) -> HashMap<Origin, Arc<TokenCache>> {
+    let tokens = credentials.iter().filter_map(|credential| {
+        let source = match credential.form() {
+            Form::Token(source) => Arc::clone(source),
+            Form::OAuth2(client) => Arc::new(Endpoint { client: Arc::clone(client), pool: pool.clone() }),
+            Form::Header(..) | Form::Query(..) | Form::ClientCertificate(_) => return None,
+        };
+        Some((credential.origin().clone(), Arc::new(TokenCache::new(source, home.clone()))))
+    });
+    tokens.collect()
+}
+
+/// What an exchange needs, away from the client.
+struct Exchange {
+    pool: Pool,
     exchanges: Arc<Semaphore>,
     origin: Origin,
-    request: http::Request<Full<Bytes>>,
     response_bytes: u64,
-) -> Result<Response, EgressError> {
-    let Ok(_permit) = exchanges.acquire().await else { return Err(EgressError::stopping(origin)) };
-    let response = pool.request(request).await.map_err(|error| EgressError::explain(&origin, &error))?;
-    let (head, body) = response.into_parts();
-    let headers = readable(&origin, &head.headers)?;
-    Ok(Response { status: head.status.as_u16(), headers, body: read(&origin, body, response_bytes).await? })
+}
+
+impl Exchange {
+    /// One exchange, as long as it takes.
+    async fn send(&self, request: http::Request<Full<Bytes>>) -> Result<Response, EgressError> {
+        let origin = &self.origin;
+        let Ok(_permit) = self.exchanges.acquire().await else { return Err(EgressError::stopping(origin.clone())) };
+        let response = self.pool.request(request).await.map_err(|error| EgressError::explain(origin, &error))?;
+        let (head, body) = response.into_parts();
+        let headers = readable(origin, &head.headers)?;
+        Ok(Response { status: head.status.as_u16(), headers, body: read(origin, body, self.response_bytes).await? })
+    }
 }
 
 /// Headers as a guest gets them.

@@ -2,6 +2,7 @@
 //! server can lead elsewhere. Addresses in URLs take the same way.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     io,
     net::{IpAddr, SocketAddr},
@@ -18,10 +19,11 @@ use hyper_util::{
     client::legacy::connect::{HttpConnector, dns::Name},
     rt::TokioIo,
 };
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::{net::TcpStream, sync::Semaphore};
 use tower::{Service, service_fn};
 
-use super::{AddressPolicy, ForbiddenAddress, Shared};
+use super::{AddressPolicy, EgressConfig, ForbiddenAddress, Shared, credential::Form};
 
 /// Time for name, TCP and TLS together. It is the longest that a policy lets a plugin wait; it also ends attempts that go on
 /// in the background after their request found another connection.
@@ -69,22 +71,38 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Connects one plugin: TCP as [`Dial`] does it, then TLS with HTTP/2 or HTTP/1.1, all in time.
 #[derive(Clone)]
-pub(super) struct Connector(HttpsConnector<Dial>);
+pub(super) struct Connector {
+    anonymous: HttpsConnector<Dial>,
+    /// Those that show a certificate, by the authority of their origin.
+    identified: Arc<HashMap<String, HttpsConnector<Dial>>>,
+}
 
 impl Connector {
-    pub(super) fn new(shared: &Arc<Shared>, strict_addresses: bool) -> Self {
-        let mut tls = shared.tls.clone();
-        // Tickets are one plugin's own: a session must not outlive the plugin or be taken up by another.
-        tls.resumption = rustls::client::Resumption::in_memory_sessions(32);
-        let addresses = if strict_addresses { shared.addresses.strict() } else { shared.addresses.clone() };
+    pub(super) fn new(shared: &Arc<Shared>, config: &EgressConfig) -> Self {
+        let addresses = if config.strict_addresses { shared.addresses.strict() } else { shared.addresses.clone() };
         let dial = Dial { shared: Arc::clone(shared), addresses, lookups: Arc::new(Semaphore::new(LOOKUPS)) };
-        Self(
-            HttpsConnectorBuilder::new()
-                .with_tls_config(tls)
-                .https_or_http()
-                .enable_all_versions()
-                .wrap_connector(dial),
-        )
+        let tls = |certificate: Option<&Arc<CertifiedKey>>| {
+            let mut tls = shared.tls_for(config.extra_roots.as_ref());
+            // Tickets are one plugin's own, and one identity's: a session must not outlive the plugin or be taken up by another.
+            tls.resumption = rustls::client::Resumption::in_memory_sessions(32);
+            if let Some(certificate) = certificate {
+                tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(Arc::clone(certificate)));
+            }
+            let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions();
+            builder.wrap_connector(dial.clone())
+        };
+        let identified = config.credentials.iter().filter_map(|credential| match credential.form() {
+            Form::ClientCertificate(certificate) => Some((credential.origin().authority(), tls(Some(certificate)))),
+            _ => None,
+        });
+        Self { identified: Arc::new(identified.collect()), anonymous: tls(None) }
+    }
+
+    /// A certificate is for https alone, so that an authority tells one origin from another.
+    fn of(&mut self, target: &Uri) -> HttpsConnector<Dial> {
+        let authority = target.authority().filter(|_| target.scheme_str() == Some("https"));
+        let identified = authority.and_then(|authority| self.identified.get(authority.as_str()));
+        identified.unwrap_or(&self.anonymous).clone()
     }
 }
 
@@ -94,11 +112,11 @@ impl Service<Uri> for Connector {
     type Future = BoxFuture<Self::Response, Self::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(context)
+        self.anonymous.poll_ready(context)
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
-        let connecting = self.0.call(target);
+        let connecting = self.of(&target).call(target);
         Box::pin(async { tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| DialError::Slow)? })
     }
 }

@@ -16,9 +16,9 @@ mod trust;
 
 pub use address::{AddressPolicy, ForbiddenAddress};
 pub use client::{Client, EgressConfig, Shared};
-pub use credential::{Credential, InvalidCredential};
+pub use credential::{ClientProof, Credential, InvalidCredential, OAuth2Client, Token, TokenError, TokenSource};
 pub use dial::{Resolve, SystemResolver};
 pub use error::{EgressError, InvalidRequest};
 pub use origin::{InvalidOrigin, Origin, Origins, Scheme};
 pub use request::{Request, Response};
-pub use trust::{TrustError, TrustRoots};
+pub use trust::{ExtraRoots, TrustError, TrustRoots};

@@ -94,6 +94,11 @@ impl Origin {
         Ok(origin)
     }
 
+    /// The origin of a URL; none if it has none that a plugin could be granted.
+    pub fn of_url(url: &str) -> Option<Self> {
+        Self::of(&Url::parse(url).ok()?).ok()
+    }
+
     /// The origin of a URL.
     ///
     /// # Errors

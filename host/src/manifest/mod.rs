@@ -4,34 +4,32 @@
 
 mod ceiling;
 mod component;
+mod credentials;
 mod document;
 mod fields;
 mod limits;
 mod secrets;
 mod serves;
+mod tls;
 
 use std::{collections::BTreeMap, time::Duration};
-
-use http::HeaderName;
 
 use crate::model::Claims;
 
 pub use ceiling::Excess;
 pub use component::{Component, OciArtifact, Parts};
+pub use credentials::{ClientAuthentication, ClientCredentials, CredentialForm, CredentialRequest, SecretForm};
 pub use document::MAX_BYTES;
 pub use fields::nearest;
 pub(crate) use fields::{Field, Fields};
 pub use limits::Limits;
 pub use secrets::SecretKey;
+pub use tls::ConfigMapKey;
 
 use document::Value;
 
 const KIND: &str = "PluginConfiguration";
 
-/// Headers that the adapter sets itself, or that belong to one connection (RFC 9110, section 7.6.1): no credential goes
-/// there.
-const RESERVED_HEADERS: [&str; 9] =
-    ["connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
 /// What plugin.yaml says, with defaults where it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +50,8 @@ pub struct PluginConfiguration {
     pub credentials: Vec<CredentialRequest>,
     /// Values of Secrets that it reads itself, by the names under which it finds them beside `config`.
     pub secrets: BTreeMap<String, SecretKey>,
+    /// More authorities that vouch for its backends, in PEM.
+    pub ca_from: Option<ConfigMapKey>,
     /// What it may use.
     pub limits: Limits,
 }
@@ -67,39 +67,8 @@ impl Default for PluginConfiguration {
             egress: Vec::new(),
             credentials: Vec::new(),
             secrets: BTreeMap::new(),
+            ca_from: None,
             limits: Limits::default(),
-        }
-    }
-}
-
-/// A credential that the plugin asks for. Whether it gets it, the Secret decides.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CredentialRequest {
-    /// The origin whose requests carry it, as it was written.
-    pub origin: String,
-    /// How they carry it.
-    pub form: CredentialForm,
-    /// The Secret's name, in the plugin's namespace.
-    pub secret: String,
-    /// The key in the Secret's `data`.
-    pub key: String,
-}
-
-/// How a request carries a credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CredentialForm {
-    /// `Authorization: Bearer VALUE` (RFC 6750).
-    Bearer,
-    /// The value alone, in a header of this name.
-    Header(HeaderName),
-}
-
-impl CredentialForm {
-    /// What plugin.yaml calls it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Bearer => "bearer",
-            Self::Header(_) => "header",
         }
     }
 }
@@ -207,6 +176,7 @@ impl PluginConfiguration {
             "egress",
             "credentials",
             "secrets",
+            "tls",
             "limits",
         ];
         let mut fields = Fields::of(root, &known)?;
@@ -220,8 +190,9 @@ impl PluginConfiguration {
             claims: fields.take("serves").map(serves::parse).transpose()?.unwrap_or_default(),
             config,
             egress: fields.take("egress").map(egress).transpose()?.unwrap_or_default(),
-            credentials: fields.take("credentials").map(credentials).transpose()?.unwrap_or_default(),
+            credentials: fields.take("credentials").map(credentials::parse).transpose()?.unwrap_or_default(),
             secrets: secrets.unwrap_or_default(),
+            ca_from: fields.take("tls").map(tls::parse).transpose()?,
             limits: fields.take("limits").map(Limits::parse).transpose()?.unwrap_or_default(),
         })
     }
@@ -241,41 +212,6 @@ fn config(field: Field) -> Result<BTreeMap<String, String>, ManifestError> {
 fn egress(field: Field) -> Result<Vec<String>, ManifestError> {
     let expected = "an origin, as in `https://mq.example.com:443`";
     field.items("a list of origins")?.into_iter().map(|field| field.text(expected)).collect()
-}
-
-fn credentials(field: Field) -> Result<Vec<CredentialRequest>, ManifestError> {
-    field.items("a list of credentials")?.into_iter().map(credential).collect()
-}
-
-fn credential(field: Field) -> Result<CredentialRequest, ManifestError> {
-    let path = field.path.clone();
-    let mut fields = Fields::of(field, &["origin", "bearer", "header"])?;
-    let expected = "an origin that `egress` names, as in `https://mq.example.com:443`";
-    let origin = fields.require("origin", expected)?.text(expected)?;
-    let (mut source, form) = match (fields.take("bearer"), fields.take("header")) {
-        (Some(bearer), None) => (Fields::of(bearer, &["secret", "key"])?, CredentialForm::Bearer),
-        (None, Some(header)) => {
-            let mut header = Fields::of(header, &["name", "secret", "key"])?;
-            let expected =
-                "a header's name, other than those that the adapter sets itself (Host, Content-Length, Connection ...)";
-            let name = header.require("name", expected)?.parsed(expected, header_name)?;
-            (header, CredentialForm::Header(name))
-        }
-        (bearer, _) => {
-            let found = if bearer.is_some() { "both `bearer` and `header`" } else { "neither `bearer` nor `header`" };
-            let expected = "one of `bearer: {secret, key}` and `header: {name, secret, key}`".to_owned();
-            return Err(ManifestError::Invalid { path, found: found.to_owned(), expected });
-        }
-    };
-    let secret = object_name(source.require("secret", "the name of a Secret")?)?;
-    let key = source.require("key", "a key of the Secret")?.text("a key of the Secret")?;
-    Ok(CredentialRequest { origin, form, secret, key })
-}
-
-fn header_name(text: &str) -> Option<HeaderName> {
-    let name: HeaderName = text.parse().ok()?;
-    let reserved = RESERVED_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("proxy-");
-    (!reserved).then_some(name)
 }
 
 fn object_name(field: Field) -> Result<String, ManifestError> {

@@ -4,6 +4,7 @@ mod claims;
 mod cluster;
 mod connection;
 mod error;
+mod explanation;
 mod metric;
 mod plugin;
 mod provider;
@@ -17,6 +18,10 @@ pub use claims::{Claims, CustomPattern, Listed, Pattern};
 pub use cluster::{Endpoint, Kind, Kinds, Objects};
 pub use connection::Connection;
 pub use error::{AuthError, FetchError, Reason};
+pub use explanation::{
+    BackendCall, BackendOutcome, CacheState, CallLimits, ConsideredClaim, Detail, Excerpt, Explanation, GuestValue,
+    LogLine, Lookup, MetricAnswer, MetricQuery, PluginCall, Precedence, RawExchange, Standing,
+};
 pub use metric::{CustomMetric, GroupResource, InvalidMetricName, MetricName, UnixMillis};
 pub use plugin::{Generation, PluginId};
 pub use provider::{

@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    CustomMetric, FetchError, MetricName, NodeSample, PluginId, PodRef, PodSample, Quantity, ResourceAnswer, Selector,
-    UnixMillis,
+    CustomMetric, Detail, Explanation, FetchError, MetricName, MetricQuery, NodeSample, PluginId, PodRef, PodSample,
+    Quantity, ResourceAnswer, Selector, UnixMillis,
 };
 
 /// Answers metrics.
@@ -30,6 +30,15 @@ pub trait Provider: Send + Sync + 'static {
     /// What the named nodes use; those without a value are left out. By default there is nobody who knows.
     async fn nodes(&self, _names: &[String]) -> Result<ResourceAnswer<NodeSample>, FetchError> {
         Err(FetchError::nobody_measures())
+    }
+
+    /// Answers `query` anew, whatever is cached, and tells how it came to the answer. By default there is nothing to tell.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be explained now, as with too many who ask. A metric that fails is no such error: that is explained.
+    async fn explain(&self, query: &MetricQuery, _detail: Detail) -> Result<Explanation, FetchError> {
+        Ok(Explanation::of(query.ask(self).await))
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     name::{Name, Place},
     plugin::Plugin,
 };
-use crate::model::{Pattern, PluginId};
+use crate::model::{Pattern, PluginId, Precedence};
 
 /// A plugin's claim on a name (then without a pattern) or on a pattern.
 #[derive(Clone)]
@@ -24,6 +24,22 @@ impl Claim {
         let prefix = self.pattern.as_ref().map_or(usize::MAX, |pattern| pattern.literal_prefix_len());
         let id: &PluginId = self.plugin.id();
         (self.plugin.is_tenant(), self.pattern.is_some(), Reverse(prefix), Reverse(self.plugin.priority()), id)
+    }
+
+    /// The rule by which this claim comes before a later one.
+    pub(super) fn precedes(&self, later: &Self) -> Precedence {
+        let prefix = |claim: &Self| claim.pattern.as_ref().map(|pattern| pattern.literal_prefix_len());
+        if self.plugin.is_tenant() != later.plugin.is_tenant() {
+            Precedence::OwnNamespace
+        } else if self.pattern.is_some() != later.pattern.is_some() {
+            Precedence::Exact
+        } else if prefix(self) != prefix(later) {
+            Precedence::Prefix
+        } else if self.plugin.priority() != later.plugin.priority() {
+            Precedence::Priority
+        } else {
+            Precedence::Name
+        }
     }
 
     fn covers(&self, name: &str, namespace: Option<&str>) -> bool {

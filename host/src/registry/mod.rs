@@ -5,6 +5,7 @@
 //! so all replicas agree. The owner answers or fails, and no other plugin is asked in its stead.
 
 mod claim;
+mod explain;
 mod name;
 mod overview;
 mod plugin;
@@ -19,8 +20,8 @@ pub use overview::{Claimed, Conflict};
 pub use snapshot::Snapshot;
 
 use crate::model::{
-    Catalog, Claims, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, Listed, NodeSample,
-    PluginId, PodRef, PodSample, Provider, Reason, ResourceAnswer,
+    Catalog, Claims, CustomAnswer, CustomQuery, Detail, Explanation, ExternalAnswer, ExternalQuery, FetchError, Listed,
+    MetricQuery, NodeSample, PluginId, PodRef, PodSample, Provider, Reason, ResourceAnswer,
 };
 
 /// A plugin as the registry knows it.
@@ -101,21 +102,18 @@ impl Provider for Reader {
 
     async fn custom(&self, query: &CustomQuery) -> Result<CustomAnswer, FetchError> {
         let owner = self.current.load().custom_owner(query);
-        let owner = owner.ok_or_else(|| unknown(format!("no plugin serves {}", query.metric)))?;
+        let owner = owner.ok_or_else(|| unknown_custom(query))?;
         owner.provider()?.custom(query).await.map_err(|error| error.of(owner.id()))
     }
 
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError> {
         let folded = query.metric.folded();
         let owner = self.current.load().external_owner(&folded, &query.namespace);
-        let owner = owner.ok_or_else(|| unknown(format!("no plugin serves the external metric {}", query.metric)))?;
+        let owner = owner.ok_or_else(|| unknown_external(query))?;
         let provider = owner.provider()?;
-        let answer = match owner.spelling(&folded) {
-            Some(spelling) if *spelling != query.metric => {
-                let query = ExternalQuery { metric: spelling.clone(), ..query.clone() };
-                provider.external(&query).await
-            }
-            _ => provider.external(query).await,
+        let answer = match owner.respelled(&folded, query) {
+            Some(query) => provider.external(&query).await,
+            None => provider.external(query).await,
         };
         answer.map_err(|error| error.of(owner.id()))
     }
@@ -129,10 +127,19 @@ impl Provider for Reader {
         let owner = self.current.load().resource_owner().ok_or_else(FetchError::nobody_measures)?;
         owner.provider()?.nodes(names).await.map_err(|error| error.of(owner.id()))
     }
+
+    async fn explain(&self, query: &MetricQuery, detail: Detail) -> Result<Explanation, FetchError> {
+        let snapshot = self.current.load_full();
+        explain::explain(&snapshot, query, detail).await
+    }
 }
 
-fn unknown(message: String) -> FetchError {
-    FetchError::new(Reason::MetricNotFound, message)
+fn unknown_custom(query: &CustomQuery) -> FetchError {
+    FetchError::new(Reason::MetricNotFound, format!("no plugin serves {}", query.metric))
+}
+
+fn unknown_external(query: &ExternalQuery) -> FetchError {
+    FetchError::new(Reason::MetricNotFound, format!("no plugin serves the external metric {}", query.metric))
 }
 
 #[cfg(test)]

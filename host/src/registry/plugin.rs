@@ -9,7 +9,7 @@ use super::{
     Entry, State,
     name::{Place, ResourceMetrics},
 };
-use crate::model::{CustomMetric, FetchError, Listed, MetricName, Pattern, PluginId, Provider, Reason};
+use crate::model::{CustomMetric, ExternalQuery, FetchError, Listed, MetricName, Pattern, PluginId, Provider, Reason};
 
 pub(super) struct Plugin {
     entry: Entry,
@@ -75,6 +75,12 @@ impl Plugin {
     /// How the plugin lists the external metric of that folded name.
     pub(super) fn spelling(&self, folded: &str) -> Option<&MetricName> {
         self.spellings.get(folded)
+    }
+
+    /// The question in the plugin's own spelling of the metric with that folded name; absent if the client's is the same.
+    pub(super) fn respelled(&self, folded: &str, query: &ExternalQuery) -> Option<ExternalQuery> {
+        let spelling = self.spelling(folded).filter(|spelling| **spelling != query.metric)?;
+        Some(ExternalQuery { metric: spelling.clone(), ..query.clone() })
     }
 
     /// What it claims of external metrics: what it says, or else what it lists.

@@ -56,14 +56,7 @@ impl Snapshot {
     }
 
     pub(super) fn custom_owner(&self, query: &CustomQuery) -> Option<Arc<Plugin>> {
-        let namespace = match (&query.namespace, &query.objects) {
-            // A Namespace is in no namespace, but a metric of it is its own namespace's affair.
-            (None, ObjectSelection::Named(object)) if query.metric.resource == GroupResource::core("namespaces") => {
-                Some(object)
-            }
-            (namespace, _) => namespace.as_ref(),
-        };
-        self.custom.owner(&query.metric, namespace.map(String::as_str)).cloned()
+        self.custom.owner(&query.metric, namespace_of(query)).cloned()
     }
 
     pub(super) fn external_owner(&self, folded: &String, namespace: &str) -> Option<Arc<Plugin>> {
@@ -96,5 +89,16 @@ impl Snapshot {
             next.overview = Arc::default();
         }
         next
+    }
+}
+
+/// The namespace that a custom metric belongs to.
+pub(super) fn namespace_of(query: &CustomQuery) -> Option<&str> {
+    match (&query.namespace, &query.objects) {
+        // A Namespace is in no namespace, but a metric of it is its own namespace's affair.
+        (None, ObjectSelection::Named(object)) if query.metric.resource == GroupResource::core("namespaces") => {
+            Some(object)
+        }
+        (namespace, _) => namespace.as_deref(),
     }
 }

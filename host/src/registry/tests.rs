@@ -1,3 +1,5 @@
+mod explain;
+
 use std::sync::{
     Barrier,
     atomic::{AtomicBool, Ordering},

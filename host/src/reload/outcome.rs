@@ -3,7 +3,7 @@
 use super::resource::Misfit;
 use crate::{
     bundle::BundleError,
-    egress::{InvalidCredential, InvalidOrigin, Origin},
+    egress::{InvalidCredential, InvalidOrigin, Origin, TrustError},
     manifest::ManifestError,
     policy::Refusal,
     runtime::{CompileError, LoadError},
@@ -27,6 +27,8 @@ pub(super) enum LoadFailure {
     Credential(#[from] InvalidCredential),
     #[error("credentials: {0} is not in egress, so the credential would never be used; add the origin there")]
     UselessCredential(Origin),
+    #[error("tls.caFrom: {0}")]
+    Authorities(#[from] TrustError),
     #[error(transparent)]
     Compile(#[from] CompileError),
     #[error(transparent)]

@@ -241,7 +241,7 @@ impl Worker {
         let code = self.shared.runtime.compiler().compile(bytes).await?;
         // What follows may wait for a backend.
         drop(turn);
-        let settings = settings::settings(&bundle, &granted.ceilings, &self.shared.egress)?;
+        let settings = settings::settings(&bundle, &granted.ceilings, &self.shared)?;
         let plugin = Arc::new(self.shared.runtime.load(&code, settings)?);
         resource::check_exports(&bundle.configuration, plugin.exports())?;
         match plugin.validate().await {

@@ -11,6 +11,7 @@ use wasmtime::{Store, UpdateDeadline};
 use super::{
     abi::{Answer, InstancePre, Question},
     engine::{Engines, POOL_SLOTS},
+    explain::Trace,
     fault::{Fault, HOSTCALL_BYTES},
     log::{Level, one_line},
     plugin::Limits,
@@ -18,6 +19,7 @@ use super::{
 };
 
 /// What each call of a plugin needs; shared by its calls.
+#[derive(Clone)]
 pub(super) struct Caller {
     pub(super) reach: Arc<Reach>,
     pub(super) instance: InstancePre,
@@ -26,6 +28,8 @@ pub(super) struct Caller {
     pub(super) guests: tokio::runtime::Handle,
     /// This plugin's share, so that it can't occupy every slot.
     permits: Arc<Semaphore>,
+    /// Where calls are written down that are explained.
+    pub(super) trace: Option<Arc<Trace>>,
 }
 
 /// Slots of the whole process: never more calls than the pool has instances for, so that an instance is never refused.
@@ -40,7 +44,12 @@ impl Caller {
         guests: tokio::runtime::Handle,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(limits.concurrency));
-        Self { reach, instance, limits, engines, guests, permits }
+        Self { reach, instance, limits, engines, guests, permits, trace: None }
+    }
+
+    /// The same plugin's calls, written down in `trace`.
+    pub(super) fn traced(&self, trace: &Arc<Trace>) -> Self {
+        Self { trace: Some(Arc::clone(trace)), ..self.clone() }
     }
 
     /// Asks the guest on the guests' own runtime. Dropping this future ends the call.
@@ -86,7 +95,13 @@ impl Caller {
         let _ticking = self.engines.ticking();
         let meter = CpuMeter::new(self.limits.cpu);
         let mut store = self.store(&question, deadline, meter.clone());
+        if let Some(trace) = &self.trace {
+            trace.asked(&question, meter.clone());
+        }
         let outcome = meter.count(self.instance.ask(&mut store, question)).await;
+        if let Some(trace) = &self.trace {
+            trace.ended(store.data().memory.used());
+        }
         outcome.map_err(|error| {
             store.data().log_stderr();
             tracing::debug!(plugin = %self.reach.id, "call ended: {}", one_line(&format!("{error:#}")));
@@ -98,7 +113,8 @@ impl Caller {
         let namespace = question.namespace().map(str::to_owned);
         // A guest whose backend is slow has time left to say which one it was.
         let backends_until = deadline - self.limits.timeout / 10;
-        let state = CallState::new(self.reach.clone(), namespace, backends_until, self.limits.memory_bytes, meter);
+        let mut state = CallState::new(self.reach.clone(), namespace, backends_until, self.limits.memory_bytes, meter);
+        state.trace.clone_from(&self.trace);
         let mut store = Store::new(self.instance.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HOSTCALL_BYTES);

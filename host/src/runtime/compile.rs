@@ -153,3 +153,22 @@ fn deserialize(engine: &wasmtime::Engine, compiled: &[u8]) -> wasmtime::Result<C
     // which was checked on these very bytes. wasmtime refuses those of another version or configuration.
     unsafe { Component::deserialize(engine, compiled) }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn forty_at_once_of_the_same_bytes_are_compiled_once() {
+        let metrics = Arc::new(Metrics::default());
+        let compiler = Compiler::new(CompilerConfig::default(), Engines::start().unwrap(), metrics.clone());
+        let component = bytes::Bytes::from(wat::parse_str("(component)").unwrap());
+        let codes = join_all((0..40).map(|_| compiler.compile(component.clone()))).await;
+        let codes: Vec<_> = codes.into_iter().map(Result::unwrap).collect();
+        assert!(codes.iter().all(|code| Arc::ptr_eq(code, &codes[0])));
+        let count = |outcome| metrics.compilations.get_or_create(&CompilationLabels { outcome }).get();
+        assert_eq!((count("compiled"), count("shared"), count("failed")), (1, 39, 0));
+    }
+}

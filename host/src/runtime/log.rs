@@ -25,6 +25,18 @@ pub(super) enum Level {
     Error,
 }
 
+impl Level {
+    /// As in `warn`.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// One plugin's voice.
 pub(super) struct GuestLog {
     plugin: PluginId,

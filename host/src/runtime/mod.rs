@@ -7,6 +7,7 @@
 //! - `call`: one call from permit to answer
 //! - `store`: what one call's instance can reach, and how much of it
 //! - `abi`: the WIT package's versions, each with its bindings, conversions and imports
+//! - `explain`: one question answered with a record of how
 //! - `fault`: why a call ended without an answer
 //! - `listing`, `usage`: what a guest lists, and what it says of pods and nodes, judged
 //! - `state`, `log`, `stderr`: what guests keep and say
@@ -15,6 +16,7 @@ mod abi;
 mod call;
 mod compile;
 mod engine;
+mod explain;
 mod fault;
 mod listing;
 mod log;

@@ -7,12 +7,14 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use zeroize::Zeroizing;
 
 use super::{
     Runtime,
     abi::{Answer, Exports, InstancePre, Question},
     call::Caller,
     compile::Code,
+    explain::{Trace, Turns},
     fault::Fault,
     listing,
     log::{GuestLog, Level},
@@ -22,8 +24,9 @@ use super::{
 use crate::{
     egress,
     model::{
-        Catalog, CustomAnswer, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, FetchError, Listed,
-        NodeSample, ObjectSelection, PluginId, PodRef, PodSample, Provider, Reason, ResourceAnswer,
+        Catalog, CustomAnswer, CustomQuery, CustomSample, Detail, Explanation, ExternalAnswer, ExternalQuery,
+        FetchError, Listed, MetricQuery, NodeSample, ObjectSelection, PluginId, PodRef, PodSample, Provider, Reason,
+        ResourceAnswer,
     },
     telemetry::{CallLabels, Metrics, ObjectLabels, PluginLabels},
 };
@@ -51,8 +54,10 @@ pub struct Limits {
 pub struct PluginSettings {
     /// Which plugin.
     pub id: PluginId,
-    /// The `config` map, sorted by key.
+    /// The `config` map with the values of `secrets`, sorted by key.
     pub config: Vec<(String, String)>,
+    /// Those of its values that are secret: no text about the plugin shows them.
+    pub secrets: Vec<Zeroizing<String>>,
     /// How it reaches its backends.
     pub http: egress::Client,
     /// What a call may use.
@@ -87,19 +92,20 @@ pub enum Validation {
 
 /// A loaded plugin.
 pub struct Plugin {
-    caller: Arc<Caller>,
+    pub(super) caller: Arc<Caller>,
     exports: Exports,
     metrics: Arc<Metrics>,
+    pub(super) explaining: Turns,
     /// What was wrong with the last list.
     complaints: Mutex<Vec<String>>,
     /// As long as it lives the compiler gives it to plugins of the same bytes.
-    _code: Arc<Code>,
+    code: Arc<Code>,
 }
 
 impl Runtime {
     /// Joins code with settings. No guest code runs yet.
     pub fn load(&self, code: &Arc<Code>, settings: PluginSettings) -> Result<Plugin, LoadError> {
-        let PluginSettings { id, config, http, limits } = settings;
+        let PluginSettings { id, config, secrets, http, limits } = settings;
         let instance = self.linkers.link(&code.component).map_err(|error| LoadError::Link(format!("{error:#}")))?;
         let exports = InstancePre::exports(&instance);
         if !exports.external && !exports.custom && !exports.resource {
@@ -110,6 +116,7 @@ impl Runtime {
             state: self.state.of(&id),
             id,
             config,
+            secrets,
             http,
             objects: self.objects.clone(),
             kinds: self.kinds.clone(),
@@ -119,8 +126,9 @@ impl Runtime {
             caller: Arc::new(caller),
             exports,
             metrics: self.metrics.clone(),
+            explaining: Turns::default(),
             complaints: Mutex::default(),
-            _code: code.clone(),
+            code: code.clone(),
         })
     }
 }
@@ -129,6 +137,18 @@ impl Plugin {
     /// Which plugin.
     pub fn id(&self) -> &PluginId {
         &self.caller.reach.id
+    }
+
+    /// The same plugin, whose calls are written down in `trace`. It has the same places and limits.
+    pub(super) fn traced(&self, trace: &Arc<Trace>) -> Self {
+        Self {
+            caller: Arc::new(self.caller.traced(trace)),
+            exports: self.exports,
+            metrics: self.metrics.clone(),
+            explaining: Turns::default(),
+            complaints: Mutex::default(),
+            code: self.code.clone(),
+        }
     }
 
     /// Which interfaces its component exports.
@@ -306,6 +326,10 @@ impl Provider for Plugin {
         let samples = self.ask_in_parts(names, Question::Nodes, judge).await?;
         self.count_unmeasured("node", names.len(), samples.len());
         Ok(ResourceAnswer { plugin: self.id().clone(), samples })
+    }
+
+    async fn explain(&self, query: &MetricQuery, detail: Detail) -> Result<Explanation, FetchError> {
+        self.explained(query, detail).await.map_err(|error| error.of(self.id()))
     }
 }
 

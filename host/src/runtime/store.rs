@@ -11,9 +11,11 @@ use std::{
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use zeroize::Zeroizing;
 
 use super::{
     abi::wasi_http::Hooks,
+    explain::Trace,
     fault::Fault,
     log::{GuestLog, Level},
     state::PluginState,
@@ -31,11 +33,19 @@ const TABLE_ELEMENTS: usize = 100_000;
 pub(super) struct Reach {
     pub(super) id: PluginId,
     pub(super) config: Vec<(String, String)>,
+    pub(super) secrets: Vec<Zeroizing<String>>,
     pub(super) http: egress::Client,
     pub(super) objects: Arc<dyn Objects>,
     pub(super) kinds: Arc<dyn Kinds>,
     pub(super) state: Arc<PluginState>,
     pub(super) log: GuestLog,
+}
+
+impl Reach {
+    /// Every secret of the plugin that the host knows: what no text that leaves the host may hold.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = Zeroizing<String>> {
+        self.secrets.iter().cloned().chain(self.http.secrets())
+    }
 }
 
 /// The data of a call's store.
@@ -47,6 +57,8 @@ pub(super) struct CallState {
     backends_until: Instant,
     pub(super) memory: MemoryLimit,
     pub(super) meter: Arc<CpuMeter>,
+    /// Where the call is written down if it is explained.
+    pub(super) trace: Option<Arc<Trace>>,
     table: ResourceTable,
     // Most Rust and C guests never call WASI: it is built at the first use.
     wasi: Option<Box<Wasi>>,
@@ -68,7 +80,7 @@ impl CallState {
         meter: Arc<CpuMeter>,
     ) -> Self {
         let memory = MemoryLimit { bytes: memory_bytes, used: 0 };
-        Self { reach, namespace, backends_until, memory, meter, table: ResourceTable::new(), wasi: None }
+        Self { reach, namespace, backends_until, memory, meter, trace: None, table: ResourceTable::new(), wasi: None }
     }
 
     /// Time left, for requests to backends.
@@ -76,22 +88,31 @@ impl CallState {
         self.backends_until.saturating_duration_since(Instant::now())
     }
 
+    /// Writes a line of the guest's.
+    pub(super) fn log(&self, level: Level, message: &str) {
+        self.reach.log.write(level, message);
+        if let Some(trace) = &self.trace {
+            trace.logged(level, message);
+        }
+    }
+
     /// Logs what the guest printed to standard error: for most languages a panic's message.
     pub(super) fn log_stderr(&self) {
         let Some(wasi) = &self.wasi else { return };
         let printed = wasi.stderr.printed();
         if !printed.is_empty() {
-            self.reach.log.write(Level::Warn, &printed);
+            self.log(Level::Warn, &printed);
         }
     }
 
     fn wasi(&mut self) -> (&mut Wasi, &mut ResourceTable) {
-        let Self { wasi, table, reach, backends_until, .. } = self;
+        let Self { wasi, table, reach, backends_until, trace, .. } = self;
         let wasi = wasi.get_or_insert_with(|| {
             let stderr = Stderr::default();
             // No arguments, environment, preopened folders or sockets; clocks and random numbers are harmless.
             let ctx = WasiCtx::builder().stderr(stderr.clone()).allow_tcp(false).allow_udp(false).build();
-            Box::new(Wasi { ctx, stderr, http: WasiHttpCtx::new(), hooks: Hooks::new(reach.clone(), *backends_until) })
+            let hooks = Hooks::new(reach.clone(), *backends_until, trace.clone());
+            Box::new(Wasi { ctx, stderr, http: WasiHttpCtx::new(), hooks })
         });
         (wasi, table)
     }
@@ -118,6 +139,11 @@ pub(super) struct MemoryLimit {
 }
 
 impl MemoryLimit {
+    /// Bytes that the instance has by now; memories never shrink.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
     pub(super) fn exceeded(&self) -> Fault {
         Fault::Memory { limit_mib: self.bytes >> 20 }
     }
@@ -161,6 +187,11 @@ impl CpuMeter {
             outcome
         })
         .await
+    }
+
+    /// What was used in the slices that are over.
+    pub(super) fn used(&self) -> Duration {
+        Duration::from_nanos(self.used_nanos.load(Ordering::Relaxed))
     }
 
     /// An error once the limit is reached; asked from within a slice.

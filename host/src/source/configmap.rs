@@ -1,20 +1,31 @@
 //! Plugins from a cluster: the labelled ConfigMaps of one namespace, and what they name. Watches in this order of care:
-//! plugins whole, parts and Secrets by their metadata alone, so that neither megabytes of parts nor any Secret's value
-//! is ever kept here. Never writes, and never ends by itself: a lost watch is taken up again, with back-off.
+//! plugins whole, parts, Secrets and other ConfigMaps by their metadata alone, so that neither megabytes of parts nor any
+//! Secret's value is ever kept here. Never writes, and never ends by itself: a lost watch is taken up again, with back-off.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::{
-    api::core::v1::{ConfigMap, Secret as KubernetesSecret},
+    api::{
+        authentication::v1::{TokenRequest, TokenRequestSpec, TokenReview, TokenReviewSpec},
+        core::v1::{ConfigMap, Secret as KubernetesSecret, ServiceAccount as KubernetesServiceAccount},
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Client, Resource,
+    api::PostParams,
     core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta},
-    runtime::{WatchStreamExt, watcher},
+    runtime::{
+        WatchStreamExt,
+        utils::Backoff,
+        watcher::{self, DefaultBackoff, watcher},
+    },
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
@@ -22,8 +33,8 @@ use tokio::sync::mpsc::Sender;
 use crate::model::PluginId;
 
 use super::{
-    CREDENTIAL_LABEL, Dependencies, Dependency, Event, PART_LABEL, PLUGIN_LABEL, Part, RawPlugin, ReadError, Secret,
-    object, order::Newest, plugin_files::no_folder,
+    CREDENTIAL_LABEL, Dependencies, Dependency, Event, IssuedToken, PART_LABEL, PLUGIN_LABEL, Part, RawPlugin, ReadError,
+    Secret, ServiceAccount, object, order::Newest, plugin_files::no_folder,
 };
 
 /// ConfigMaps in one page of a list. A page is held as text and decoded, which is 3 MiB for a full ConfigMap, and while it is
@@ -32,6 +43,10 @@ const PLUGINS_PER_PAGE: u32 = 2;
 /// How long the API server keeps a watch open, in seconds. A minute instead of kube's five: a connection that died in silence is
 /// noticed as late as this, and plugins change in the meantime. Taking a watch up again costs one request.
 pub const WATCH_SECONDS: u32 = 60;
+
+/// The longest wait before a lost watch is taken up again. Clients of whole clusters wait for up to a minute; these watches are of
+/// one namespace, and an edit made right after an outage waits for them.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Watches one namespace.
 pub struct ConfigMapSource {
@@ -52,15 +67,19 @@ impl ConfigMapSource {
         let Self { client, namespace } = self;
         let plugins = Api::<DeserializeGuard<ConfigMap>>::namespaced(client.clone(), &namespace);
         let page = watched(&format!("{PLUGIN_LABEL}=true")).page_size(PLUGINS_PER_PAGE);
-        let plugins = watcher(plugins, page).default_backoff().boxed();
+        let plugins = watcher(plugins, page).backoff(Patience::default()).boxed();
         let parts = watched_metadata::<ConfigMap>(&client, &namespace, PART_LABEL);
         let secrets = watched_metadata::<KubernetesSecret>(&client, &namespace, &format!("{CREDENTIAL_LABEL}=true"));
+        // Bundles of certificate authorities: whatever made them knows nothing of a label for the adapter.
+        let others = watched_metadata::<ConfigMap>(&client, &namespace, &format!("!{PLUGIN_LABEL},!{PART_LABEL}"));
         let part = |name| Dependency::Part { namespace: namespace.clone(), name };
         let secret = |name| Dependency::Secret { namespace: namespace.clone(), name };
+        let other = |name| Dependency::ConfigMap { namespace: namespace.clone(), name };
         tokio::select! {
             () = follow_plugins(plugins, &namespace, &events) => {}
             () = follow_dependencies(parts, part, &events) => {}
             () = follow_dependencies(secrets, secret, &events) => {}
+            () = follow_dependencies(others, other, &events) => {}
             () = events.closed() => {}
         }
     }
@@ -82,7 +101,25 @@ where
         + 'static,
 {
     let api = Api::<PartialObjectMeta<K>>::namespaced(client.clone(), namespace);
-    watcher(api, watched(labels)).default_backoff().boxed()
+    watcher(api, watched(labels)).backoff(Patience::default()).boxed()
+}
+
+/// kube's own waits, which double and jitter, up to [`LONGEST_WAIT`].
+#[derive(Default)]
+struct Patience(DefaultBackoff);
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|wait| wait.min(LONGEST_WAIT))
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
 }
 
 /// Returns when nobody listens any more.
@@ -236,17 +273,19 @@ impl ClusterDependencies {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
     {
         let what = format!("{} {namespace}/{name}", K::kind(&()));
-        match Api::<K>::namespaced(self.client.clone(), namespace).get(name).await {
-            Ok(object) => Ok(object),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Err(ReadError::NotFound(what)),
-            Err(kube::Error::Api(status)) if status.is_forbidden() => {
-                let resource = K::plural(&());
-                Err(ReadError::Unavailable(format!(
-                    "{what} may not be read by the adapter; grant its ServiceAccount the verb get on {resource} in namespace {namespace}"
-                )))
-            }
-            Err(error) => Err(ReadError::Unavailable(format!("{what} could not be read: {error}"))),
-        }
+        let got = Api::<K>::namespaced(self.client.clone(), namespace).get(name).await;
+        got.map_err(|error| failed(error, what, "get", &K::plural(&()), namespace))
+    }
+}
+
+/// What an error of the Kubernetes client means; where a right is missing, which.
+fn failed(error: kube::Error, what: String, verb: &str, resource: &str, namespace: &str) -> ReadError {
+    match error {
+        kube::Error::Api(status) if status.is_not_found() => ReadError::NotFound(what),
+        kube::Error::Api(status) if status.is_forbidden() => ReadError::Unavailable(format!(
+            "{what} may not be read by the adapter; grant its ServiceAccount the verb {verb} on {resource} in namespace {namespace}"
+        )),
+        error => ReadError::Unavailable(format!("{what} could not be read: {error}")),
     }
 }
 
@@ -271,6 +310,55 @@ impl Dependencies for ClusterDependencies {
 
     async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {
         Err(no_folder(path))
+    }
+
+    async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError> {
+        object::config_map_key(self.get::<ConfigMap>(namespace, name).await?, &format!("{namespace}/{name}"), key)
+    }
+
+    async fn service_account(&self, namespace: &str, name: &str) -> Result<ServiceAccount, ReadError> {
+        Ok(object::service_account(self.get::<KubernetesServiceAccount>(namespace, name).await?))
+    }
+
+    async fn service_account_token(
+        &self,
+        namespace: &str,
+        name: &str,
+        audience: &str,
+        lifetime: Duration,
+    ) -> Result<IssuedToken, ReadError> {
+        let what = format!("a token of ServiceAccount {namespace}/{name}");
+        let accounts = Api::<KubernetesServiceAccount>::namespaced(self.client.clone(), namespace);
+        let expiration_seconds = i64::try_from(lifetime.as_secs()).ok();
+        let audiences = Some(vec![audience.to_owned()]);
+        let spec = TokenRequestSpec { audiences, expiration_seconds, ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
+        let answer =
+            answer.map_err(|error| failed(error, what.clone(), "create", "serviceaccounts/token", namespace))?;
+        let token = object::token(answer)
+            .ok_or_else(|| ReadError::Unavailable(format!("{what} came without its life or itself")))?;
+        if self.is_taken_by_the_api_server(&token, &what).await? {
+            return Err(ReadError::Malformed(format!(
+                "{what} for audience {audience} is one that the API server takes, and no backend may have that; name the backend's own audience"
+            )));
+        }
+        Ok(token)
+    }
+}
+
+impl ClusterDependencies {
+    /// A review that names no audience is about the API server's own (`TokenReviewSpec` of k8s.io/api/authentication/v1).
+    async fn is_taken_by_the_api_server(&self, token: &IssuedToken, what: &str) -> Result<bool, ReadError> {
+        let spec = TokenReviewSpec { token: token.value.to_string(), audiences: None };
+        let review = TokenReview { spec, ..TokenReview::default() };
+        let reviews = Api::<TokenReview>::all(self.client.clone());
+        let reviewed = reviews.create(&PostParams::default(), &review).await;
+        // Without the error's own text: it may hold what was sent.
+        let reviewed = reviewed.map_err(|_| {
+            ReadError::Unavailable(format!("whether {what} is one for the API server could not be asked"))
+        })?;
+        Ok(reviewed.status.is_none_or(|status| status.authenticated == Some(true)))
     }
 }
 

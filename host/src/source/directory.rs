@@ -15,11 +15,12 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::mpsc::Sender;
 
 use crate::model::PluginId;
 
-use super::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Secret, plugin_files::no_folder};
+use super::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Secret, object, plugin_files::no_folder};
 use files::{Files, Group};
 use objects::Objects;
 
@@ -45,6 +46,7 @@ struct Shared {
     plugins: BTreeMap<PluginId, RawPlugin>,
     parts: BTreeMap<(String, String), Result<Part, ReadError>>,
     secrets: BTreeMap<(String, String), Secret>,
+    config_maps: BTreeMap<(String, String), ConfigMap>,
 }
 
 impl DirectorySource {
@@ -140,20 +142,23 @@ impl DirectorySource {
         plugins
     }
 
-    /// Lets `DirectoryDependencies` see what there is now, and tells which parts and Secrets are others than before.
+    /// Lets `DirectoryDependencies` see what there is now, and tells which parts, Secrets and ConfigMaps are others than before.
     fn share(&self, plugins: BTreeMap<PluginId, RawPlugin>) -> Vec<Event> {
         let mut now = Shared { plugins, ..Shared::default() };
         // The first file in alphabetical order counts, so it is written last.
         for objects in self.groups.values().rev() {
             now.parts.extend(objects.parts.clone());
             now.secrets.extend(objects.secrets.clone());
+            now.config_maps.extend(objects.config_maps.clone());
         }
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let parts = different(&shared.parts, &now.parts).into_iter();
         let parts = parts.map(|(namespace, name)| Dependency::Part { namespace, name });
         let secrets = different(&shared.secrets, &now.secrets).into_iter();
         let secrets = secrets.map(|(namespace, name)| Dependency::Secret { namespace, name });
-        let touched = parts.chain(secrets).map(Event::Touched).collect();
+        let config_maps = different(&shared.config_maps, &now.config_maps).into_iter();
+        let config_maps = config_maps.map(|(namespace, name)| Dependency::ConfigMap { namespace, name });
+        let touched = parts.chain(secrets).chain(config_maps).map(Event::Touched).collect();
         *shared = now;
         touched
     }
@@ -165,7 +170,7 @@ fn different<K: Ord + Clone, V: PartialEq>(before: &BTreeMap<K, V>, after: &BTre
     keys.into_iter().filter(|key| before.get(*key) != after.get(*key)).cloned().collect()
 }
 
-/// Plugins of a folder, and parts and Secrets of its YAML files.
+/// Plugins of a folder, and parts, Secrets and ConfigMaps of its YAML files.
 #[derive(Debug, Clone)]
 pub struct DirectoryDependencies {
     shared: Arc<Mutex<Shared>>,
@@ -192,6 +197,13 @@ impl Dependencies for DirectoryDependencies {
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError> {
         let secret = self.shared().secrets.get(&(namespace.to_owned(), name.to_owned())).cloned();
         secret.ok_or_else(|| ReadError::NotFound(format!("Secret {namespace}/{name} in the plugin folder")))
+    }
+
+    async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError> {
+        let found = self.shared().config_maps.get(&(namespace.to_owned(), name.to_owned())).cloned();
+        let name = format!("{namespace}/{name}");
+        let found = found.ok_or_else(|| ReadError::NotFound(format!("ConfigMap {name} in the plugin folder")))?;
+        object::config_map_key(found, &name, key)
     }
 
     async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {

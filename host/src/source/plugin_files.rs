@@ -19,7 +19,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::model::PluginId;
 
-use super::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Secret};
+use super::{Dependencies, Dependency, Event, IssuedToken, Part, RawPlugin, ReadError, Secret, ServiceAccount};
 
 /// How often files that plugins name are looked at, as those of certificates are: kubelet swaps a volume's about once a minute.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -153,6 +153,24 @@ impl Dependencies for WithFiles {
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError> {
         self.objects.secret(namespace, name).await
+    }
+
+    async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError> {
+        self.objects.config_map_key(namespace, name, key).await
+    }
+
+    async fn service_account(&self, namespace: &str, name: &str) -> Result<ServiceAccount, ReadError> {
+        self.objects.service_account(namespace, name).await
+    }
+
+    async fn service_account_token(
+        &self,
+        namespace: &str,
+        name: &str,
+        audience: &str,
+        lifetime: Duration,
+    ) -> Result<IssuedToken, ReadError> {
+        self.objects.service_account_token(namespace, name, audience, lifetime).await
     }
 
     async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {

@@ -7,7 +7,7 @@ mod request_log;
 pub use metrics::{
     CallLabels, CertificateLabels, CompilationLabels, LoadLabels, Metrics, ObjectLabels, PluginLabels, RequestLabels,
 };
-pub use readiness::{Latch, Readiness};
+pub use readiness::{Latch, Notice, Readiness};
 pub use request_log::{RequestLine, RequestLog, RequestLogEnd, RequestLogging};
 
 /// How log lines look.

@@ -61,6 +61,8 @@ pub struct RequestLine {
     pub group: &'static str,
     /// The metric that was asked for.
     pub metric: Option<String>,
+    /// `true` or `raw` where the metric was to be explained: then the status is that of the explanation.
+    pub explain: Option<&'static str>,
     /// The plugin that answered or failed.
     pub plugin: Option<String>,
     /// Whether the value came from a cache: `none`, since there is no cache of values.
@@ -154,6 +156,7 @@ fn write(line: &RequestLine) {
         path = bounded(line.uri.path(), 2 * TEXT),
         group = line.group,
         metric = line.metric.as_deref().map(|metric| bounded(metric, TEXT)),
+        explain = line.explain,
         plugin = line.plugin,
         cache = line.cache,
         status = line.status,

@@ -116,7 +116,15 @@ impl Backend {
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let mut config = versions.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        (Self::start("https", Some(TlsAcceptor::from(Arc::new(config))), answer).await, authority_pem)
+        (Self::secured(config, answer).await, authority_pem)
+    }
+
+    /// A server that speaks TLS as a test wants it.
+    pub(crate) async fn secured(
+        tls: rustls::ServerConfig,
+        answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start("https", Some(TlsAcceptor::from(Arc::new(tls))), answer).await
     }
 
     async fn start(

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,7 +23,7 @@ use wasm_metrics_adapter::{
     policy::{self, Policy},
     registry,
     reload::{Board, Reloader, Roll, Shared, Turns},
-    source::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Report, Reporter, Secret},
+    source::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Report, Reporter, Secret, is_older},
     telemetry::{Latch, LoadLabels, Metrics, Readiness},
 };
 
@@ -100,12 +100,17 @@ impl Stage {
     }
 
     pub(crate) async fn send(&self, event: Event) {
-        self.objects.follow(&event);
-        self.events.send(event).await.unwrap();
+        self.tell(event).await;
         // The test's runtime has one thread: whoever is woken by the event has been at work before this ends.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The same, and nobody waits for anything: what is told next may come before anybody has looked at this.
+    pub(crate) async fn tell(&self, event: Event) {
+        self.objects.follow(&event);
+        self.events.send(event).await.unwrap();
     }
 
     pub(crate) async fn put(&self, plugin: RawPlugin) {
@@ -176,6 +181,28 @@ impl Stage {
         assert!(waited.is_ok(), "{plugin} has loaded {} times", self.loads_of(plugin, "loaded"));
     }
 
+    /// Waits until the fate of this version of a plugin is known; without a version, until the plugin is gone.
+    pub(crate) async fn until_stands(&self, plugin: &str, version: Option<&str>) {
+        let waiting = async {
+            while self.standing(plugin)["version"].as_str() != version {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(waited.is_ok(), "{plugin} does not come to {version:?}: {}", self.standing(plugin));
+    }
+
+    /// The generation that a plugin is at; 0 for one that there is not.
+    pub(crate) fn generation(&self, plugin: &str) -> u64 {
+        self.standing(plugin)["generation"].as_u64().unwrap_or_default()
+    }
+
+    fn standing(&self, plugin: &str) -> serde_json::Value {
+        let board: serde_json::Value = serde_json::from_str(&self.board.to_json()).unwrap();
+        let plugins = board["plugins"].as_array().unwrap().iter();
+        plugins.filter(|standing| standing["plugin"] == id(plugin).to_string()).cloned().next().unwrap_or_default()
+    }
+
     /// Loads of a plugin that ended so.
     pub(crate) fn loads(&self, plugin: &str, outcome: &'static str) -> u64 {
         self.loads_of(&id(plugin), outcome)
@@ -243,7 +270,9 @@ pub(crate) struct Objects {
     files: Mutex<BTreeMap<String, Bytes>>,
     parts: Mutex<BTreeMap<String, Part>>,
     secrets: Mutex<BTreeMap<(String, String), Secret>>,
+    config_maps: Mutex<BTreeMap<String, Bytes>>,
     held: Mutex<Option<Arc<Semaphore>>>,
+    read_again: AtomicUsize,
 }
 
 impl Objects {
@@ -251,7 +280,12 @@ impl Objects {
     fn follow(&self, event: &Event) {
         let mut plugins = self.plugins.lock().unwrap();
         match event {
-            Event::Put(raw) => drop(plugins.insert(raw.id.clone(), raw.clone())),
+            Event::Put(raw) => {
+                let is_late = plugins.get(&raw.id).is_some_and(|known| is_older(&raw.version, &known.version));
+                if !is_late {
+                    plugins.insert(raw.id.clone(), raw.clone());
+                }
+            }
             Event::Remove(id) => drop(plugins.remove(id)),
             Event::Synced { namespace, present } => plugins.retain(|id, _| {
                 present.contains(id) || namespace.as_ref().is_some_and(|namespace| *namespace != id.namespace)
@@ -303,6 +337,25 @@ impl Objects {
         Dependency::Secret { namespace, name }
     }
 
+    /// Adds a Secret of these keys that may go to `allowed`.
+    pub(crate) fn add_secret_of(&self, name: &str, allowed: &str, data: &[(&str, &str)]) -> Dependency {
+        let touched = self.add_secret(name, allowed);
+        let data = data.iter().map(|(key, value)| ((*key).to_owned(), Bytes::from((*value).to_owned())));
+        self.secrets.lock().unwrap().get_mut(&(NAMESPACE.to_owned(), name.to_owned())).unwrap().data = data.collect();
+        touched
+    }
+
+    /// Adds a ConfigMap whose keys all hold `value`.
+    pub(crate) fn add_config_map(&self, name: &str, value: impl Into<Bytes>) -> Dependency {
+        self.config_maps.lock().unwrap().insert(name.to_owned(), value.into());
+        Dependency::ConfigMap { namespace: NAMESPACE.to_owned(), name: name.to_owned() }
+    }
+
+    /// How often plugins were read again.
+    pub(crate) fn read_again(&self) -> usize {
+        self.read_again.load(Ordering::Relaxed)
+    }
+
     /// From now on reading a part takes until this is released.
     pub(crate) fn hold(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
@@ -314,6 +367,7 @@ impl Objects {
 #[async_trait]
 impl Dependencies for Objects {
     async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        self.read_again.fetch_add(1, Ordering::Relaxed);
         let found = self.plugins.lock().unwrap().get(id).cloned();
         found.ok_or_else(|| ReadError::NotFound(format!("ConfigMap {id}")))
     }
@@ -330,6 +384,11 @@ impl Dependencies for Objects {
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError> {
         let found = self.secrets.lock().unwrap().get(&(namespace.to_owned(), name.to_owned())).cloned();
         found.ok_or_else(|| ReadError::NotFound(format!("Secret {namespace}/{name}")))
+    }
+
+    async fn config_map_key(&self, namespace: &str, name: &str, _: &str) -> Result<Bytes, ReadError> {
+        let found = self.config_maps.lock().unwrap().get(name).cloned();
+        found.ok_or_else(|| ReadError::NotFound(format!("ConfigMap {namespace}/{name}")))
     }
 
     async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {

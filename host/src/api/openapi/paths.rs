@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Query parameters, and the segments of paths that vary.
-const PARAMETERS: [(&str, &str); 9] = [
+const PARAMETERS: [(&str, &str); 10] = [
     ("namespace", "name of the namespace"),
     ("resource", "plural name of the objects' resource, with its group where it has one, as in deployments.apps"),
     ("name", "name of the object; * for every object that labelSelector selects"),
@@ -17,11 +17,12 @@ const PARAMETERS: [(&str, &str); 9] = [
     ("labelSelector", "restricts the answer to what has these labels: objects, or series of an external metric"),
     ("metricLabelSelector", "restricts the answer to series of the metric that have these labels"),
     ("fieldSelector", "restricts the answer to objects with these values of metadata.name and metadata.namespace"),
+    ("explain", "if 'true', the answer tells why the metric is answered as it is; 'raw' takes a right of its own"),
     ("pretty", "if 'true', the answer is indented"),
 ];
 
-const CUSTOM_QUERY: &[&str] = &["labelSelector", "metricLabelSelector", "pretty"];
-const LIST_QUERY: &[&str] = &["labelSelector", "fieldSelector", "pretty"];
+const CUSTOM_QUERY: &[&str] = &["labelSelector", "metricLabelSelector", "explain", "pretty"];
+const LIST_QUERY: &[&str] = &["labelSelector", "fieldSelector", "explain", "pretty"];
 
 /// A path of a group version.
 pub(super) struct Route {
@@ -85,7 +86,7 @@ fn external_metric(segment: &str) -> Route {
         action: "list",
         kind: "ExternalMetricValueList",
         answer: "ExternalMetricValueList",
-        query: &["labelSelector", "pretty"],
+        query: &["labelSelector", "explain", "pretty"],
     }
 }
 
@@ -107,7 +108,7 @@ pub(super) fn resource() -> Vec<Route> {
         action: "get",
         kind,
         answer: kind,
-        query: &["pretty"],
+        query: &["explain", "pretty"],
     };
     vec![
         list("/nodes", "listNodeMetrics", "NodeMetrics", "NodeMetricsList"),

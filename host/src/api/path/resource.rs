@@ -28,6 +28,15 @@ impl ResourceTarget {
         }
     }
 
+    /// The namespace in the path.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Pods(namespace) => namespace.as_deref(),
+            Self::Pod(pod) => Some(&pod.namespace),
+            Self::Nodes | Self::Node(_) => None,
+        }
+    }
+
     /// Whether it is a list.
     pub fn is_collection(&self) -> bool {
         matches!(self, Self::Nodes | Self::Pods(_))

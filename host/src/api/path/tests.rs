@@ -284,3 +284,35 @@ proptest! {
         prop_assert_eq!(in_order, segments);
     }
 }
+
+#[test]
+fn raw_explanations_have_attributes_of_their_own() {
+    const CUSTOM: &str = "/apis/custom.metrics.k8s.io/v1beta2";
+    const EXTERNAL: &str = "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/Queue_Depth";
+    const RESOURCE: &str = "/apis/metrics.k8s.io/v1beta1";
+    for (url, expected) in [
+        (format!("{EXTERNAL}?explain=raw"), Some(("shop", "queue_depth"))),
+        (format!("{CUSTOM}/namespaces/shop/pods/*/rps?explain=raw"), Some(("shop", "rps"))),
+        (format!("{CUSTOM}/namespaces/shop/metrics/rps?explain=raw"), Some(("shop", "rps"))),
+        (format!("{CUSTOM}/nodes/n1/load?explain=raw"), Some(("", "load"))),
+        (format!("{RESOURCE}/namespaces/shop/pods?explain=raw"), Some(("shop", "pods"))),
+        (format!("{RESOURCE}/nodes/n1?explain=raw"), Some(("", "nodes"))),
+        (format!("{EXTERNAL}?explain=true"), None),
+        (format!("{EXTERNAL}?explain=nonsense"), None),
+        (EXTERNAL.to_owned(), None),
+        ("/apis?explain=raw".to_owned(), None),
+        ("/metrics?explain=raw".to_owned(), None),
+    ] {
+        let attributes = get(&url).unwrap().raw_attributes();
+        let found = attributes.as_ref().map(|attributes| match attributes {
+            Attributes::Resource(resource) => {
+                let path =
+                    format!("{} {} {}/{}", resource.verb, resource.group, resource.resource, resource.subresource);
+                assert_eq!(path, "get wasm-metrics-adapter.io explanations/raw");
+                (resource.namespace.as_str(), resource.name.as_str())
+            }
+            Attributes::NonResource { .. } => panic!("{attributes:?}"),
+        });
+        assert_eq!(found, expected, "{url}");
+    }
+}

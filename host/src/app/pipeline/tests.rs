@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::{
     app::expiry::Expiry,
-    auth::{Authenticator, Authorizer},
+    auth::{AccessDecision, Authenticator, AuthorizationOptions, Authorizer, ReviewError, Reviews, TokenVerdict},
     config::ServeArgs,
     model::{
         Catalog, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, PluginId, Provider, Reason,
@@ -217,6 +217,57 @@ async fn each_request_has_its_line() {
     assert_eq!(lines[1].message.as_deref(), Some("plugin shop/queue: the backend is down"));
     assert_eq!(lines[2].message.as_deref(), Some("no plugin serves it"));
     assert!(!format!("{lines:?}").contains("s3cret"));
+}
+
+/// Grants the metrics, and nothing of the adapter's own API group.
+struct NothingRaw;
+
+#[async_trait]
+impl Reviews for NothingRaw {
+    async fn token(&self, _: &str) -> Result<TokenVerdict, ReviewError> {
+        panic!("nobody presents a token")
+    }
+
+    async fn access(&self, _: &User, attributes: &Attributes) -> Result<AccessDecision, ReviewError> {
+        Ok(match attributes {
+            Attributes::Resource(resource) if resource.group == "wasm-metrics-adapter.io" => {
+                AccessDecision::Denied { reason: "no rule".to_owned() }
+            }
+            _ => AccessDecision::Allowed,
+        })
+    }
+}
+
+#[tokio::test]
+async fn raw_takes_a_right_of_its_own() {
+    let authorizer = Authorizer::delegated(Arc::new(NothingRaw), AuthorizationOptions::default());
+    let jane = User { name: "jane".to_owned(), ..User::default() };
+    let asked = async |query: &str| {
+        let target =
+            path::parse(&http::Method::GET, &format!("{}{query}", external("quick")).parse().unwrap()).unwrap();
+        permit(&authorizer, &jane, [Some(target.attributes()), target.raw_attributes()].into_iter().flatten()).await
+    };
+    for granted in ["", "?explain=true", "?explain=nonsense"] {
+        assert!(asked(granted).await.is_ok(), "{granted}");
+    }
+    let refused = asked("?explain=raw").await.unwrap_err();
+    assert_eq!(refused.code(), StatusCode::FORBIDDEN);
+    assert_eq!(
+        refused.message(),
+        "explanations.wasm-metrics-adapter.io \"quick\" is forbidden: User \"jane\" cannot get resource \"explanations/raw\" \
+         in API group \"wasm-metrics-adapter.io\" in the namespace \"shop\": no rule"
+    );
+}
+
+#[tokio::test]
+async fn the_log_says_who_had_a_metric_explained() {
+    let fixture = fixture();
+    for (query, explain) in [("", None), ("?explain=true", Some("true")), ("?explain=raw", Some("raw"))] {
+        let answer = fixture.get(&format!("{}{query}", external("quick"))).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{query}");
+        let line = fixture.lines.try_recv().unwrap();
+        assert_eq!((line.explain, line.plugin.as_deref()), (explain, Some("shop/queue")));
+    }
 }
 
 #[tokio::test]

@@ -4,14 +4,15 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, S
 use kube::{Api, Client};
 use serde::Serialize;
 
-use super::{Installation, cause};
+use super::Installation;
+use crate::cli::cluster::cause;
 
 /// The group that selectors of Pods and Object metrics lead to.
-pub(super) const CUSTOM: &str = "custom.metrics.k8s.io";
+pub(in crate::cli) const CUSTOM: &str = "custom.metrics.k8s.io";
 /// The group of External metrics.
-pub(super) const EXTERNAL: &str = "external.metrics.k8s.io";
+pub(in crate::cli) const EXTERNAL: &str = "external.metrics.k8s.io";
 /// The group of Resource metrics and of `kubectl top`. No overlay takes it by itself.
-pub(super) const RESOURCE: &str = "metrics.k8s.io";
+pub(in crate::cli) const RESOURCE: &str = "metrics.k8s.io";
 
 /// Each API, as version and group; its APIService is named `version.group`.
 const APIS: [(&str, &str); 4] =
@@ -61,7 +62,11 @@ pub struct State {
 }
 
 /// Reads every APIService; one that can't be read is told in `unanswered` and left out.
-pub(super) async fn ask(client: &Client, installation: &Installation, unanswered: &mut Vec<String>) -> Vec<ApiService> {
+pub(in crate::cli) async fn ask(
+    client: &Client,
+    installation: &Installation,
+    unanswered: &mut Vec<String>,
+) -> Vec<ApiService> {
     let objects = Api::<APIService>::all(client.clone());
     let mut answers = Vec::with_capacity(APIS.len());
     for (version, group) in APIS {

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{ApiService, Dependents, Owner, Permissions, Report, ownership::RESOURCE};
+use crate::cli::cluster::printable;
 
 pub(super) fn print(report: &Report, output: &mut impl io::Write) -> io::Result<()> {
     print_ownership(report, output)?;
@@ -115,9 +116,4 @@ fn print_columns<const COLUMNS: usize>(rows: &[[String; COLUMNS]], output: &mut 
         writeln!(output, "{}", line.trim_end())?;
     }
     Ok(())
-}
-
-/// Conditions and errors are other programs' words: they must not move the cursor or break a line.
-fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }

@@ -7,6 +7,7 @@ use crate::{
     egress::{self, EgressError},
     model::{self, FetchError, Reason},
     runtime::{
+        explain::{self, Trace},
         log::Level,
         state::QuotaExceeded,
         store::{CallState, Reach},
@@ -37,7 +38,7 @@ impl wit::log::Host for CallState {
             wit::log::Level::Warn => Level::Warn,
             wit::log::Level::Error => Level::Error,
         };
-        self.reach.log.write(level, &message);
+        self.log(level, &message);
         Ok(())
     }
 }
@@ -79,11 +80,12 @@ impl wit::objects::Host for CallState {
         resource: wit::types::GroupResource,
         selector: Vec<wit::types::Requirement>,
     ) -> wasmtime::Result<Result<Vec<String>, wit::types::Failure>> {
-        let reach = &self.reach;
+        let (reach, asked) = (&self.reach, self.trace.as_ref().map(|_| (resource.clone(), selector.clone())));
         let outcome = match scope(reach, self.namespace.as_deref(), resource, selector).await {
             Ok(scope) => reach.objects.names(scope.namespace.as_deref(), &scope.resource, &scope.selector).await,
             Err(error) => Err(error),
         };
+        self.looked_up("objects.names", asked, outcome.as_ref().map(Vec::len));
         Ok(outcome.map_err(guest_failure))
     }
 
@@ -92,12 +94,28 @@ impl wit::objects::Host for CallState {
         resource: wit::types::GroupResource,
         selector: Vec<wit::types::Requirement>,
     ) -> wasmtime::Result<Result<Vec<wit::objects::Endpoint>, wit::types::Failure>> {
-        let reach = &self.reach;
+        let (reach, asked) = (&self.reach, self.trace.as_ref().map(|_| (resource.clone(), selector.clone())));
         let outcome = match scope(reach, self.namespace.as_deref(), resource, selector).await {
             Ok(scope) => reach.objects.endpoints(scope.namespace.as_deref(), &scope.resource, &scope.selector).await,
             Err(error) => Err(error),
         };
+        self.looked_up("objects.endpoints", asked, outcome.as_ref().map(Vec::len));
         Ok(outcome.map(|endpoints| endpoints.into_iter().map(endpoint).collect()).map_err(guest_failure))
+    }
+}
+
+/// What a guest asked of the cluster's objects; kept for an explanation alone.
+type Asked = (wit::types::GroupResource, Vec<wit::types::Requirement>);
+
+impl CallState {
+    fn looked_up(&self, function: &'static str, asked: Option<Asked>, found: Result<usize, &FetchError>) {
+        let (Some(trace), Some((resource, selector))) = (&self.trace, asked) else { return };
+        trace.looked_up(|| model::Lookup {
+            function,
+            resource: model::GroupResource { group: resource.group, name: resource.name }.to_string(),
+            selector: model_selector(selector).map_or_else(|error| error.to_string(), |selector| selector.to_string()),
+            found: found.map_err(|error| error.message.clone()),
+        });
     }
 }
 
@@ -147,8 +165,7 @@ impl wit::http::Host for CallState {
         &mut self,
         request: wit::http::Request,
     ) -> wasmtime::Result<Result<wit::http::Response, wit::http::FetchError>> {
-        let (reach, remaining) = (&self.reach, self.remaining());
-        Ok(fetch(reach, remaining, request).await)
+        Ok(fetch(&self.reach, self.trace.as_deref(), self.remaining(), request).await)
     }
 
     async fn fetch_all(
@@ -156,8 +173,8 @@ impl wit::http::Host for CallState {
         requests: Vec<wit::http::Request>,
     ) -> wasmtime::Result<Vec<Result<wit::http::Response, wit::http::FetchError>>> {
         use futures::StreamExt as _;
-        let (reach, remaining) = (&self.reach, self.remaining());
-        let fetches = requests.into_iter().map(|request| fetch(reach, remaining, request));
+        let (reach, trace, remaining) = (&self.reach, self.trace.as_deref(), self.remaining());
+        let fetches = requests.into_iter().map(|request| fetch(reach, trace, remaining, request));
         let mut answers = futures::stream::iter(fetches).buffered(PARALLEL_FETCHES);
         let (mut collected, mut bytes) = (Vec::new(), 0_usize);
         while let Some(answer) = answers.next().await {
@@ -174,6 +191,7 @@ impl wit::http::Host for CallState {
 
 async fn fetch(
     reach: &Reach,
+    trace: Option<&Trace>,
     remaining: Duration,
     request: wit::http::Request,
 ) -> Result<wit::http::Response, wit::http::FetchError> {
@@ -185,7 +203,7 @@ async fn fetch(
         headers: request.headers.into_iter().map(|header| (header.name, header.value)).collect(),
         body: request.body.into(),
     };
-    let response = reach.http.fetch(request, timeout).await.map_err(|error| fetch_error(&error))?;
+    let response = explain::fetch(&reach.http, trace, request, timeout).await.map_err(|error| fetch_error(&error))?;
     let header = |(name, value)| wit::http::Header { name, value };
     Ok(wit::http::Response {
         status: response.status,

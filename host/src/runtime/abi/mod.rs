@@ -107,6 +107,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
 }
 
 /// A linked component, ready for instances.
+#[derive(Clone)]
 pub(super) enum InstancePre {
     V0_1(v0_1::Plugin),
 }

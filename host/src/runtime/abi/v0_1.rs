@@ -1,5 +1,6 @@
 //! `wasm-metrics-adapter:plugin@0.1`: its bindings, and conversion between its words and the model's. Nothing else.
 
+mod said;
 mod usage;
 
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
 }
 
 /// A component of this track, with the exports that it has.
+#[derive(Clone)]
 pub(in crate::runtime) struct Plugin {
     instance: InstancePre<CallState>,
     custom: Option<custom_metrics::GuestIndices>,
@@ -109,6 +111,7 @@ impl Plugin {
                 let guest =
                     self.external.as_ref().ok_or_else(|| missing("external-metrics"))?.load(&mut *store, &instance)?;
                 let outcome = guest.call_get(&mut *store, &namespace, metric.as_str(), &selector(&series)).await?;
+                said::external(store.data(), &outcome);
                 Ok(Answer::External(collect(outcome, |sample| external_sample(sample, metric.as_str()))?))
             }
             Question::Pods(pods) => {
@@ -116,12 +119,14 @@ impl Plugin {
                     self.resource.as_ref().ok_or_else(|| missing("resource-metrics"))?.load(&mut *store, &instance)?;
                 let outcome =
                     guest.call_pods(&mut *store, &pods.into_iter().map(usage::pod_ref).collect::<Vec<_>>()).await?;
+                said::pods(store.data(), &outcome);
                 Ok(Answer::Pods(collect(outcome, usage::pod)?))
             }
             Question::Nodes(names) => {
                 let guest =
                     self.resource.as_ref().ok_or_else(|| missing("resource-metrics"))?.load(&mut *store, &instance)?;
                 let outcome = guest.call_nodes(&mut *store, &names).await?;
+                said::nodes(store.data(), &outcome);
                 Ok(Answer::Nodes(collect(outcome, usage::node)?))
             }
         }
@@ -151,6 +156,7 @@ async fn ask_custom(
             guest.call_get_by_selector(&mut *store, &metric, namespace, &selector(objects), &series).await?
         }
     };
+    said::custom(store.data(), &samples);
     Ok(Answer::Custom(collect(samples, |sample| custom_sample(sample, &metric.name))?))
 }
 

@@ -11,7 +11,11 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::{
     egress::{self, EgressError},
-    runtime::{log::Level, store::Reach},
+    runtime::{
+        explain::{self, Trace},
+        log::Level,
+        store::Reach,
+    },
 };
 
 /// Bytes of a request body; what a query or a login needs, with room.
@@ -24,11 +28,12 @@ type Transmission = Box<dyn Future<Output = Result<(), Error>> + Send>;
 pub(in crate::runtime) struct Hooks {
     reach: Arc<Reach>,
     backends_until: Instant,
+    trace: Option<Arc<Trace>>,
 }
 
 impl Hooks {
-    pub(in crate::runtime) fn new(reach: Arc<Reach>, backends_until: Instant) -> Self {
-        Self { reach, backends_until }
+    pub(in crate::runtime) fn new(reach: Arc<Reach>, backends_until: Instant, trace: Option<Arc<Trace>>) -> Self {
+        Self { reach, backends_until, trace }
     }
 }
 
@@ -39,9 +44,9 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _transmitted: Transmission,
     ) -> Box<dyn Future<Output = Exchange> + Send> {
-        let reach = self.reach.clone();
+        let (reach, trace) = (self.reach.clone(), self.trace.clone());
         let remaining = self.backends_until.saturating_duration_since(Instant::now());
-        Box::new(async move { exchange(&reach, request, timeout(options, remaining)).await })
+        Box::new(async move { exchange(&reach, trace.as_deref(), request, timeout(options, remaining)).await })
     }
 }
 
@@ -51,7 +56,12 @@ fn timeout(options: Option<RequestOptions>, remaining: Duration) -> Duration {
     asked.min(remaining)
 }
 
-async fn exchange(reach: &Reach, request: http::Request<WasiBody>, timeout: Duration) -> Exchange {
+async fn exchange(
+    reach: &Reach,
+    trace: Option<&Trace>,
+    request: http::Request<WasiBody>,
+    timeout: Duration,
+) -> Exchange {
     let (head, body) = request.into_parts();
     // Guests finish the body after they have called the handler: answering before it is whole resets their stream.
     let body = Limited::new(body, REQUEST_BODY_BYTES).collect().await;
@@ -62,7 +72,7 @@ async fn exchange(reach: &Reach, request: http::Request<WasiBody>, timeout: Dura
         headers.push((name.as_str().to_owned(), value.to_owned()));
     }
     let request = egress::Request { method: head.method.as_str().to_owned(), url: head.uri.to_string(), headers, body };
-    let response = reach.http.fetch(request, timeout).await.map_err(|error| {
+    let response = explain::fetch(&reach.http, trace, request, timeout).await.map_err(|error| {
         // WASI's codes carry no text, and the text names the remedy.
         reach.log.write(Level::Warn, &error.to_string());
         error_code(&error)

@@ -43,6 +43,7 @@ fn line() -> RequestLine {
         group: "external.metrics.k8s.io",
         metric: Some("queue_depth".to_owned()),
         plugin: Some("shop/queue".to_owned()),
+        explain: None,
         cache: "none",
         status: 503,
         reason: Some("unavailable"),
