@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use kube::Client;
 
 use crate::{
-    ADAPTER_NAME, ADAPTER_NAMESPACE,
+    ADAPTER_NAME, ADAPTER_NAMESPACE, TENANTS,
     balancer::Balancer,
     control_plane::{ControlPlane, free_ports},
     eventually::eventually,
@@ -26,6 +26,17 @@ const READY: Duration = Duration::from_secs(90);
 
 /// How many replicas `deploy/` asks for.
 pub const REPLICAS: usize = 2;
+
+/// The file of `--policy` in the run's folder.
+pub const POLICY_FILE: &str = "policy.yaml";
+
+/// A policy that says whom to ask, and what `namespaces` says below that.
+#[must_use]
+pub fn policy(namespaces: &str) -> String {
+    format!(
+        "apiVersion: wasm-metrics-adapter.io/v1alpha1\nkind: Policy\ncontact: the platform team\nnamespaces: {{{namespaces}}}\n"
+    )
+}
 
 /// The running adapter.
 pub struct Adapter {
@@ -61,6 +72,7 @@ impl Adapter {
             .authority()
             .server(&[&name, "localhost", "127.0.0.1"])?
             .write(control_plane.folder(), "adapter")?;
+        std::fs::write(control_plane.folder().join(POLICY_FILE), policy(""))?;
         let account = control_plane.adapter_account()?;
         let front_proxy = control_plane.front_proxy().client("front-proxy-client", &[])?;
         let mut replicas = Vec::new();
@@ -246,6 +258,8 @@ impl Replica {
             format!("--tls-cert-file={}", file("adapter.crt")),
             format!("--tls-private-key-file={}", file("adapter.key")),
             format!("--compile-cache-dir={}", self.compile_cache().display()),
+            format!("--plugin-namespaces={}", TENANTS.join(",")),
+            format!("--policy={}", file(POLICY_FILE)),
             // Backends of the suite are on loopback, which plugins may not reach by default.
             "--internal-cidrs=127.0.0.1/32".to_owned(),
         ]

@@ -36,5 +36,8 @@ pub mod traffic;
 /// The namespace that `deploy/` installs the adapter in.
 pub const ADAPTER_NAMESPACE: &str = "wasm-metrics-adapter";
 
+/// Namespaces that may have plugins of their own. They don't exist, and the adapter may not read them, until a case makes them.
+pub const TENANTS: [&str; 2] = ["tenant-a", "tenant-b"];
+
 /// The name of the adapter's Service, Deployment and ServiceAccount in `deploy/`.
 pub const ADAPTER_NAME: &str = "wasm-metrics-adapter";

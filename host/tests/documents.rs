@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, path::Path};
 use clap::{Args, Command};
 use serde_json::Value;
 use wasm_metrics_adapter::{
-    cli::preflight::PreflightArgs, config::ServeArgs, manifest::PluginConfiguration, telemetry,
+    cli::preflight::PreflightArgs, config::ServeArgs, manifest::PluginConfiguration, policy, telemetry,
 };
 
 const HEAD: &str = "apiVersion: wasm-metrics-adapter.io/v1alpha1\nkind: PluginConfiguration\n";
@@ -47,10 +47,25 @@ fn every_example_of_a_plugin_is_accepted() {
     parse(&read("deploy/examples/plugin/plugin.yaml"));
     let text = read("docs/plugin-configuration.md");
     let examples: Vec<_> = blocks(&text, "yaml").into_iter().filter_map(plugin_yaml).collect();
-    assert_eq!(examples.len(), 5, "the whole one, claims, parts, backends, credentials");
+    assert_eq!(examples.len(), 6, "the whole one, claims, parts, backends, credentials, secrets");
     for example in examples {
         parse(&example);
     }
+}
+
+#[test]
+fn every_example_of_a_policy_is_accepted_and_the_table_has_every_ceiling() {
+    let text = read("docs/operations.md");
+    let (_, section) = text.split_once("### Policy").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let examples = [read("deploy/examples/tenant/policy.yaml"), blocks(section, "yaml").concat()];
+    for example in &examples {
+        policy::parse(example).unwrap_or_else(|error| panic!("{error}\n{example}"));
+    }
+    let rows = section.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect::<Vec<_>>();
+    let head = "apiVersion: wasm-metrics-adapter.io/v1alpha1\nkind: Policy\n";
+    let unknown = policy::parse(&format!("{head}namespaces: {{ a: {{ b: c }} }}")).unwrap_err().to_string();
+    assert_eq!(rows.join(", "), unknown.split_once("known here: ").unwrap().1);
 }
 
 /// Rows of the table of limits, as name, default, least and most.

@@ -38,6 +38,7 @@ mod request_log;
 mod resource;
 mod rollout;
 mod runner;
+mod tenants;
 mod trust;
 mod walkthrough;
 mod world;
@@ -154,6 +155,9 @@ fn installed() -> Vec<Case> {
         case!(outages::etcd_hangs_for_a_while),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
         case!(credentials::a_backend_that_checks_certificate_and_token_is_read),
+        case!(tenants::a_tenants_plugin_scales_an_autoscaler_of_its_namespace),
+        case!(tenants::each_refusal_is_told_in_the_tenants_namespace),
+        case!(tenants::a_tightened_policy_withdraws_a_running_plugin),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
         case!(encodings::kubectl_get_prints_an_external_metric),

@@ -18,6 +18,8 @@ use kube::{Api, Client, api::PostParams};
 use serde::Serialize;
 
 use super::cluster::{self, cause};
+use crate::config::namespace;
+
 pub use autoscalers::Dependents;
 pub use judgement::{Finding, RollBack};
 pub use ownership::{ApiService, Owner, State};
@@ -40,6 +42,9 @@ pub struct PreflightArgs {
     /// The adapter's ServiceAccount
     #[arg(long, value_name = "NAME", default_value = "wasm-metrics-adapter")]
     pub service_account: String,
+    /// The namespaces of tenants, as for `serve`
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = namespace)]
+    pub plugin_namespaces: Vec<String>,
     /// How to print the answer
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub output: Format,
@@ -105,6 +110,9 @@ pub struct Installation {
     pub service: String,
     /// Its ServiceAccount.
     pub service_account: String,
+    /// The namespaces of tenants.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plugin_namespaces: Vec<String>,
 }
 
 impl Installation {
@@ -155,6 +163,7 @@ pub async fn run(args: &PreflightArgs, output: &mut impl io::Write) -> Result<Ou
         namespace: args.namespace.clone(),
         service: args.service.clone(),
         service_account: args.service_account.clone(),
+        plugin_namespaces: args.plugin_namespaces.clone(),
     };
     let report = inspect(&client, installation).await?;
     match args.output {

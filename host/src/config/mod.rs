@@ -12,6 +12,7 @@ use std::{
 
 use ipnet::IpNet;
 
+pub(crate) use flags::namespace;
 use flags::{AuthenticationArgs, ClusterArgs, ListenArgs, LoggingArgs, PluginArgs};
 pub use flags::{ServeArgs, TlsVersion};
 

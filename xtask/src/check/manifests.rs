@@ -49,7 +49,7 @@ fn fault(document: &Value) -> Option<String> {
     if text("/apiVersion").is_none() {
         return Some(format!("has a {kind} without an apiVersion"));
     }
-    let nameless = ["Kustomization", "Component", "PluginConfiguration"].contains(&kind);
+    let nameless = ["Kustomization", "Component", "PluginConfiguration", "Policy"].contains(&kind);
     (!nameless && text("/metadata/name").is_none()).then(|| format!("has a {kind} without a name"))
 }
 

@@ -42,6 +42,8 @@ enum Scope {
     Cluster,
     AuthenticationConfig,
     Own,
+    /// Each namespace of `--plugin-namespaces`.
+    Tenants,
 }
 
 /// A rule of `deploy/base`. `names` is empty where the rule holds for all objects.
@@ -57,6 +59,7 @@ struct Rule {
 
 const DELEGATED: &str = "deploy/base/rbac-delegated-auth.yaml";
 const ADAPTER: &str = "deploy/base/rbac-adapter.yaml";
+const TENANT: &str = "deploy/examples/tenant/rbac.yaml";
 const READ: &[&str] = &["get", "list", "watch"];
 
 /// A kind of object that metrics describe.
@@ -169,6 +172,33 @@ const RULES: &[Rule] = &[
         without: "the adapter cannot write its certificate authority there, and the API stays unavailable",
         granted_by: ADAPTER,
     },
+    Rule {
+        verbs: READ,
+        group: "",
+        resource: "configmaps",
+        names: &[],
+        scope: Scope::Tenants,
+        without: "no plugin of this tenant is found",
+        granted_by: TENANT,
+    },
+    Rule {
+        verbs: READ,
+        group: "",
+        resource: "secrets",
+        names: &[],
+        scope: Scope::Tenants,
+        without: "plugins of this tenant get no credentials",
+        granted_by: TENANT,
+    },
+    Rule {
+        verbs: &["create", "patch"],
+        group: "events.k8s.io",
+        resource: "events",
+        names: &[],
+        scope: Scope::Tenants,
+        without: "this tenant is not told why a plugin did not load",
+        granted_by: TENANT,
+    },
 ];
 
 /// Asks each rule, verb by verb and name by name. Where `asker` is the adapter itself it asks for itself, which needs no right;
@@ -203,15 +233,19 @@ pub(super) async fn ask(
 }
 
 fn questions<'a>(rule: &'a Rule, installation: &Installation) -> Vec<(&'a Rule, ResourceAttributes)> {
-    let namespace = match rule.scope {
-        Scope::Cluster => None,
-        Scope::AuthenticationConfig => Some("kube-system".to_owned()),
-        Scope::Own => Some(installation.namespace.clone()),
+    let namespaces = match rule.scope {
+        Scope::Cluster => vec![None],
+        Scope::AuthenticationConfig => vec![Some("kube-system".to_owned())],
+        Scope::Own => vec![Some(installation.namespace.clone())],
+        Scope::Tenants => installation.plugin_namespaces.iter().cloned().map(Some).collect(),
     };
     let names: Vec<_> = if rule.names.is_empty() { vec![None] } else { rule.names.iter().copied().map(Some).collect() };
     let pairs = names.iter().flat_map(|name| rule.verbs.iter().map(move |verb| (*name, *verb)));
-    pairs
-        .map(|(name, verb)| {
+    let pairs: Vec<_> = pairs.collect();
+    let triples =
+        namespaces.iter().flat_map(|namespace| pairs.iter().map(move |(name, verb)| (namespace, *name, *verb)));
+    triples
+        .map(|(namespace, name, verb)| {
             let attributes = ResourceAttributes {
                 group: Some(rule.group.to_owned()),
                 resource: Some(rule.resource.to_owned()),
@@ -290,15 +324,15 @@ mod tests {
         rules: Vec<Granted>,
     }
 
-    fn manifests() -> Vec<Manifest> {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base/rbac-adapter.yaml");
+    fn manifests(path: &str) -> Vec<Manifest> {
+        let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
         serde_saphyr::from_multiple(&std::fs::read_to_string(path).unwrap()).unwrap()
     }
 
     /// Every right as (kind of role, group, resource, name, verb).
-    fn granted() -> BTreeSet<(String, String, String, String, String)> {
+    fn granted(path: &str) -> BTreeSet<(String, String, String, String, String)> {
         let mut rights = BTreeSet::new();
-        for manifest in manifests() {
+        for manifest in manifests(path) {
             for rule in &manifest.rules {
                 let names =
                     if rule.resource_names.is_empty() { vec![String::new()] } else { rule.resource_names.clone() };
@@ -324,14 +358,27 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_what_the_manifest_grants() {
-        let installation =
-            Installation { namespace: "here".to_owned(), service: "s".to_owned(), service_account: "a".to_owned() };
-        let asked: BTreeSet<_> = RULES
-            .iter()
-            .filter(|rule| rule.granted_by == ADAPTER)
-            .flat_map(|rule| questions(rule, &installation))
+        let installation = Installation {
+            namespace: "here".to_owned(),
+            service: "s".to_owned(),
+            service_account: "a".to_owned(),
+            plugin_namespaces: vec!["shop".to_owned(), "billing".to_owned()],
+        };
+        for manifest in [ADAPTER, TENANT] {
+            assert_eq!(asked(manifest, &installation), granted(manifest), "{manifest}");
+        }
+        let tenants = RULES.iter().filter(|rule| rule.granted_by == TENANT);
+        let namespaces = tenants.flat_map(|rule| questions(rule, &installation)).map(|(_, asked)| asked.namespace);
+        let namespaces: BTreeSet<_> = namespaces.flatten().collect();
+        assert_eq!(namespaces, ["billing", "shop"].map(str::to_owned).into());
+    }
+
+    fn asked(manifest: &str, installation: &Installation) -> BTreeSet<(String, String, String, String, String)> {
+        let rules = RULES.iter().filter(|rule| rule.granted_by == manifest);
+        rules
+            .flat_map(|rule| questions(rule, installation))
             .map(|(rule, attributes)| {
-                let kind = if matches!(rule.scope, Scope::Own) { "Role" } else { "ClusterRole" };
+                let kind = if matches!(rule.scope, Scope::Own | Scope::Tenants) { "Role" } else { "ClusterRole" };
                 let part = Option::unwrap_or_default;
                 (
                     kind.to_owned(),
@@ -341,7 +388,6 @@ mod tests {
                     part(attributes.verb),
                 )
             })
-            .collect();
-        assert_eq!(asked, granted());
+            .collect()
     }
 }

@@ -124,7 +124,7 @@ fn service(namespace: &str, name: &str) -> Value {
 
 fn here() -> Installation {
     let name = || "wasm-metrics-adapter".to_owned();
-    Installation { namespace: name(), service: name(), service_account: name() }
+    Installation { namespace: name(), service: name(), service_account: name(), plugin_namespaces: Vec::new() }
 }
 
 fn text_of(report: &Report) -> String {
