@@ -41,6 +41,8 @@ pub(super) struct Worker {
     /// The newest version.
     version: Option<Version>,
     serving: Option<Serving>,
+    /// What serves is of an object that is gone: it stays only until its successor has loaded or failed.
+    is_orphaned: bool,
     generation: Generation,
     told: Told,
     conflicts: Conflicts,
@@ -69,6 +71,7 @@ impl Worker {
             settled,
             version: None,
             serving: None,
+            is_orphaned: false,
             generation: Generation(0),
             told: Told::default(),
             retry: None,
@@ -86,8 +89,9 @@ impl Worker {
         loop {
             tokio::select! {
                 pending = inbox.take() => {
+                    self.is_orphaned |= pending.was_gone;
                     let changed = match pending.newest {
-                        Some(Newest::Version(version)) => self.replace(*version),
+                        Some(Newest::Version(version)) => self.replace(*version) || pending.was_gone,
                         Some(Newest::Gone) => {
                             self.forget();
                             if inbox.end() {
@@ -146,8 +150,9 @@ impl Worker {
             }
             Err(failure) => {
                 self.retry = None;
-                if self.serving.is_none() {
+                if self.is_orphaned || self.serving.is_none() {
                     // What can't serve owns nothing: whoever else claims its metrics answers.
+                    (self.serving, self.is_orphaned) = (None, false);
                     self.leave();
                 }
                 Outcome::Rejected(failure.to_string())
@@ -255,6 +260,7 @@ impl Worker {
         };
         serving.list(&self.shared).await;
         self.generation.0 += 1;
+        self.is_orphaned = false;
         self.swap(&serving);
         self.serving = Some(serving);
     }
@@ -293,6 +299,7 @@ impl Worker {
     /// Its metrics are served no more; what it had stored stays.
     fn withdraw(&mut self) {
         self.serving = None;
+        self.is_orphaned = false;
         self.retry = None;
         self.leave();
         info!(plugin = %self.id, "withdrawn");
