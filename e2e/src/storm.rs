@@ -209,7 +209,8 @@ fn generation_of(answer: &Answer) -> Result<u64> {
 }
 
 fn generation_in(list: &Value) -> Result<u64> {
-    let items = list["items"].as_array().filter(|items| !items.is_empty()).with_context(|| format!("no items: {list}"))?;
+    let items =
+        list["items"].as_array().filter(|items| !items.is_empty()).with_context(|| format!("no items: {list}"))?;
     let generations = items.iter().map(|item| item["value"].as_str().and_then(|value| value.parse::<u64>().ok()));
     let generations: Option<Vec<u64>> = generations.collect();
     let generations = generations.with_context(|| format!("values that are no generations: {list}"))?;

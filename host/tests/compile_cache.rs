@@ -45,7 +45,9 @@ fn log_of(mut adapter: Child) -> Vec<String> {
     for line in BufReader::new(adapter.stderr.take().unwrap()).lines() {
         log.push(line.unwrap());
         let is_last = |word: &&str| log.last().is_some_and(|line| line.contains(*word));
-        if STARTED.iter().any(|word| is_last(&word)) && STARTED.iter().all(|word| log.iter().any(|line| line.contains(word))) {
+        if STARTED.iter().any(|word| is_last(&word))
+            && STARTED.iter().all(|word| log.iter().any(|line| line.contains(word)))
+        {
             // Its pipe stays open: it may have more to say.
             let process = Pid::from_raw(i32::try_from(adapter.id()).unwrap()).unwrap();
             kill_process(process, Signal::TERM).unwrap();

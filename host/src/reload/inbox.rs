@@ -55,7 +55,9 @@ impl Inbox {
         }
         let (busy, pending) = (state.busy, &mut state.pending);
         match (&mut newest, &pending.newest) {
-            (Newest::Version(version), Some(Newest::Version(waiting))) if version.is_older_than(waiting) => return Ok(()),
+            (Newest::Version(version), Some(Newest::Version(waiting))) if version.is_older_than(waiting) => {
+                return Ok(());
+            }
             (Newest::Version(version), waiting) => {
                 pending.was_gone |= matches!(waiting, Some(Newest::Gone));
                 if busy {
@@ -136,14 +138,18 @@ mod tests {
     #[tokio::test]
     async fn an_older_version_does_not_push_a_newer_one_out() {
         let inbox = Inbox::default();
-        for (newest, was_gone) in [(["10", "9", "9"], false), (["11", "gone", "12"], true), (["13", "13", "14"], false)] {
+        for (newest, was_gone) in [(["10", "9", "9"], false), (["11", "gone", "12"], true), (["13", "13", "14"], false)]
+        {
             for put in newest {
                 assert!(inbox.put(if put == "gone" { Newest::Gone } else { version(put) }).is_ok());
             }
             let taken = inbox.take().await;
             assert_eq!(taken.was_gone, was_gone, "{newest:?}");
             let Some(Newest::Version(taken)) = taken.newest else { panic!("nothing") };
-            assert_eq!(taken.raw().version, newest.into_iter().filter(|put| *put != "9" && *put != "gone").next_back().unwrap());
+            assert_eq!(
+                taken.raw().version,
+                newest.into_iter().filter(|put| *put != "9" && *put != "gone").next_back().unwrap()
+            );
         }
     }
 

@@ -31,6 +31,8 @@ const RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
 /// How long a load waits for the API server to tell the kinds that a plugin lists; discovery asks again by itself.
 const KINDS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the API server may take to write an Event.
+const TELL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Owns what is known of one plugin.
 pub(super) struct Worker {
@@ -158,9 +160,10 @@ impl Worker {
                 Outcome::Rejected(failure.to_string())
             }
         };
+        // Before the owner hears of it: that may wait for the API server.
+        self.settled.send_replace(true);
         self.tell(version.raw(), &outcome).await;
         self.version = Some(version);
-        self.settled.send_replace(true);
     }
 
     /// Claims the plugin's metrics, and waits until its bytes may be held and are there.
@@ -326,7 +329,7 @@ impl Worker {
         let message = format!("{lost}; claim other names in serves, or settle the order with serves.priority");
         warn!(plugin = %self.id, "conflict: {message}");
         let (id, uid, version) = (self.id.clone(), version.raw().uid.clone(), version.raw().version.clone());
-        self.shared.reporter.report(Report { id, uid, version, good: false, reason: "Conflict", message }).await;
+        self.report(Report { id, uid, version, good: false, reason: "Conflict", message }).await;
     }
 
     async fn tell(&mut self, raw: &RawPlugin, outcome: &Outcome) {
@@ -355,7 +358,15 @@ impl Worker {
         };
         self.shared.board.note(&self.id, standing);
         if let Some(report) = self.told.report(outcome, self.serving.is_some(), raw) {
-            self.shared.reporter.report(report).await;
+            self.report(report).await;
+        }
+    }
+
+    /// Tells the owner, but does not wait for long: the next version may be there already.
+    async fn report(&self, report: Report) {
+        let told = tokio::time::timeout(TELL_TIMEOUT, self.shared.reporter.report(report)).await;
+        if told.is_err() {
+            warn!(plugin = %self.id, "the owner could not be told in {TELL_TIMEOUT:?}; /debug/plugins tells the same");
         }
     }
 }

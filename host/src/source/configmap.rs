@@ -21,8 +21,8 @@ use tokio::sync::mpsc::Sender;
 use crate::model::PluginId;
 
 use super::{
-    CREDENTIAL_LABEL, Dependencies, Dependency, Event, PART_LABEL, PLUGIN_LABEL, Part, RawPlugin, ReadError, Secret, object,
-    order::Newest,
+    CREDENTIAL_LABEL, Dependencies, Dependency, Event, PART_LABEL, PLUGIN_LABEL, Part, RawPlugin, ReadError, Secret,
+    object, order::Newest,
 };
 
 /// ConfigMaps in one page of a list. A page is held as text and decoded, which is 3 MiB for a full ConfigMap, and while it is

@@ -167,6 +167,18 @@ async fn readiness_waits_a_minute_for_a_plugin_that_hangs_and_no_longer() {
 }
 
 #[tokio::test]
+async fn an_api_server_that_takes_no_event_holds_up_no_plugin() {
+    let stage = Stage::new().await;
+    stage.is_deaf.store(true, std::sync::atomic::Ordering::Relaxed);
+    stage.put(plugin("queue", "value: '7', metrics: depth", "")).await;
+    stage.put(with_code(plugin("broken", "", ""), "garbage")).await;
+    stage.send(Event::Synced(vec![id("queue"), id("broken")])).await;
+    stage.until("depth", |answer| answer.as_deref() == Ok("7") && stage.first_loads.is_open()).await;
+    stage.put(plugin("queue", "value: '8', metrics: depth", "")).await;
+    stage.until("depth", |answer| answer.as_deref() == Ok("8")).await;
+}
+
+#[tokio::test]
 async fn a_start_with_forty_plugins_holds_the_bytes_of_few_and_loads_all() {
     let stage = Stage::new().await;
     let names: Vec<_> = (0..40).map(|number| format!("plugin-{number}")).collect();

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -42,6 +42,7 @@ pub(crate) struct Stage {
     pub(crate) first_loads: Latch,
     pub(crate) objects: Arc<Objects>,
     board: Arc<Board>,
+    pub(crate) is_deaf: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
@@ -56,7 +57,7 @@ impl Stage {
         let first_loads = Readiness::default().latch("plugins");
         let objects = Arc::new(Objects::default());
         let metrics = Arc::new(Metrics::default());
-        let board = Arc::<Board>::default();
+        let (board, is_deaf) = (Arc::<Board>::default(), Arc::<AtomicBool>::default());
         let shared = Shared {
             board: board.clone(),
             turns: Turns::default(),
@@ -64,7 +65,7 @@ impl Stage {
             runtime: world.runtime.clone(),
             registry: writer.into(),
             dependencies: objects.clone(),
-            reporter: Arc::new(Ear(tell)),
+            reporter: Arc::new(Ear { tell, is_deaf: is_deaf.clone() }),
             egress: world.egress.clone(),
             kinds: Arc::new(FixedObjects::default()),
             grants: Grants::default(),
@@ -74,7 +75,7 @@ impl Stage {
         };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(Reloader::new(shared, first_loads.clone()).run(inbox, shutdown.clone()));
-        Self { events, reports, reader, first_loads, objects, board, metrics, shutdown, running }
+        Self { events, reports, reader, first_loads, objects, board, is_deaf, metrics, shutdown, running }
     }
 
     pub(crate) async fn send(&self, event: Event) {
@@ -304,12 +305,19 @@ impl Dependencies for Objects {
     }
 }
 
-struct Ear(mpsc::UnboundedSender<Report>);
+struct Ear {
+    tell: mpsc::UnboundedSender<Report>,
+    /// The API server takes no Event.
+    is_deaf: Arc<AtomicBool>,
+}
 
 #[async_trait]
 impl Reporter for Ear {
     async fn report(&self, report: Report) {
+        if self.is_deaf.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         // A test that has ended hears nothing more.
-        let _ = self.0.send(report);
+        let _ = self.tell.send(report);
     }
 }
