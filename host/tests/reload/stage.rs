@@ -161,8 +161,8 @@ impl Stage {
 
     fn standing(&self, plugin: &str) -> serde_json::Value {
         let board: serde_json::Value = serde_json::from_str(&self.board.to_json()).unwrap();
-        let plugins = board["plugins"].as_array().unwrap().iter();
-        plugins.filter(|standing| standing["plugin"] == id(plugin).to_string()).cloned().next().unwrap_or_default()
+        let mut plugins = board["plugins"].as_array().unwrap().iter();
+        plugins.find(|standing| standing["plugin"] == id(plugin).to_string()).cloned().unwrap_or_default()
     }
 
     /// Loads of a plugin that ended so.

@@ -69,7 +69,7 @@ impl Cache {
         match work.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                warn!(folder = %self.folder.display(), %error, "compile cache: not written, so the plugin is compiled again at the next start; give the folder more room, or a volume that can be written")
+                warn!(folder = %self.folder.display(), %error, "compile cache: not written, so the plugin is compiled again at the next start; give the folder more room, or a volume that can be written");
             }
             Err(error) => warn!(%error, "compile cache: not written"),
         }
