@@ -213,8 +213,7 @@ fn generation_in(list: &Value) -> Result<u64> {
         .and_then(Value::as_array)
         .filter(|items| !items.is_empty())
         .with_context(|| format!("no items: {list}"))?;
-    let generations =
-        items.iter().map(|item| item.get("value").and_then(Value::as_str).and_then(|value| value.parse::<u64>().ok()));
+    let generations = items.iter().map(|item| item.get("value").and_then(Value::as_str).and_then(whole_number));
     let generations: Option<Vec<u64>> = generations.collect();
     let generations = generations.with_context(|| format!("values that are no generations: {list}"))?;
     let [generation, others @ ..] = generations.as_slice() else { bail!("no items: {list}") };
@@ -231,6 +230,15 @@ fn generation_in(list: &Value) -> Result<u64> {
     Ok(*generation)
 }
 
+/// A whole number as a Kubernetes quantity, of which 1000 is `1k`.
+fn whole_number(quantity: &str) -> Option<u64> {
+    let (digits, factor) = match quantity.strip_suffix('k') {
+        Some(thousands) => (thousands, 1000),
+        None => (quantity.strip_suffix('M').unwrap_or(quantity), if quantity.ends_with('M') { 1_000_000 } else { 1 }),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,6 +253,7 @@ mod tests {
         let label = |generation: u64| json!({ "generation": generation.to_string() });
         assert_eq!(generation_in(&list(&[(7, label(7)), (7, label(7)), (7, label(7))])).unwrap(), 7);
         assert_eq!(generation_in(&list(&[(5, json!({ "metric": "storm" }))])).unwrap(), 5);
+        assert_eq!(["999", "2k", "3M", "1.5"].map(whole_number), [Some(999), Some(2000), Some(3_000_000), None]);
         for wrong in [
             list(&[]),
             list(&[(7, label(7)), (7, label(7))]),
