@@ -82,10 +82,10 @@ impl Storm {
         for generation in 2..=self.generations {
             apply(admin, generation).await?;
             let is_followed_at_once = generation % BURST_EVERY < BURST && generation != self.generations;
-            if generation % BROKEN_EVERY == 0 || !is_followed_at_once {
+            if generation.is_multiple_of(BROKEN_EVERY) || !is_followed_at_once {
                 try_join_all(checkers.iter().map(|checker| checker.arrival(generation))).await?;
             }
-            if generation % BROKEN_EVERY == 0 {
+            if generation.is_multiple_of(BROKEN_EVERY) {
                 // The generation that has arrived serves on.
                 broken_version(generation).apply(admin).await?;
                 broken += 1;
@@ -104,7 +104,7 @@ enum Program {
 
 impl Program {
     fn of(generation: u64) -> Self {
-        if generation % OTHER_CODE_EVERY == 0 { Self::Probe } else { Self::Static }
+        if generation.is_multiple_of(OTHER_CODE_EVERY) { Self::Probe } else { Self::Static }
     }
 
     /// Settings that the other program refuses or does not know.
@@ -139,8 +139,7 @@ fn broken_version(generation: u64) -> Plugin {
     match generation / BROKEN_EVERY % 3 {
         0 => Plugin::new(NAME, b"garbage".to_vec(), &good),
         1 => {
-            let mut misspelt = good;
-            misspelt["listEvry"] = json!("1m");
+            let misspelt = json!({ "apiVersion": "wasm-metrics-adapter.io/v1alpha1", "kind": "PluginConfiguration", "listEvry": "1m" });
             Plugin::new(NAME, b"garbage".to_vec(), &misspelt)
         }
         _ => {
@@ -209,18 +208,35 @@ fn generation_of(answer: &Answer) -> Result<u64> {
 }
 
 fn generation_in(list: &Value) -> Result<u64> {
-    let items = list["items"].as_array().filter(|items| !items.is_empty()).with_context(|| format!("no items: {list}"))?;
-    let generations = items.iter().map(|item| item["value"].as_str().and_then(|value| value.parse::<u64>().ok()));
+    let items = list
+        .get("items")
+        .and_then(Value::as_array)
+        .filter(|items| !items.is_empty())
+        .with_context(|| format!("no items: {list}"))?;
+    let generations = items.iter().map(|item| item.get("value").and_then(Value::as_str).and_then(whole_number));
     let generations: Option<Vec<u64>> = generations.collect();
     let generations = generations.with_context(|| format!("values that are no generations: {list}"))?;
     let [generation, others @ ..] = generations.as_slice() else { bail!("no items: {list}") };
     let label = json!(generation.to_string());
     let is_whole = match Program::of(*generation) {
-        Program::Static => items.len() == 3 && items.iter().all(|item| item["metricLabels"]["generation"] == label),
-        Program::Probe => items.len() == 1 && items.iter().all(|item| item["metricLabels"]["metric"] == NAME),
+        Program::Static => {
+            items.len() == 3 && items.iter().all(|item| item.pointer("/metricLabels/generation") == Some(&label))
+        }
+        Program::Probe => {
+            items.len() == 1 && items.iter().all(|item| item.pointer("/metricLabels/metric") == Some(&json!(NAME)))
+        }
     };
     ensure!(is_whole && others.iter().all(|other| other == generation), "mixed of several generations: {list}");
     Ok(*generation)
+}
+
+/// A whole number as a Kubernetes quantity, of which 1000 is `1k`.
+fn whole_number(quantity: &str) -> Option<u64> {
+    let (digits, factor) = match quantity.strip_suffix('k') {
+        Some(thousands) => (thousands, 1000),
+        None => (quantity.strip_suffix('M').unwrap_or(quantity), if quantity.ends_with('M') { 1_000_000 } else { 1 }),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 #[cfg(test)]
@@ -237,6 +253,7 @@ mod tests {
         let label = |generation: u64| json!({ "generation": generation.to_string() });
         assert_eq!(generation_in(&list(&[(7, label(7)), (7, label(7)), (7, label(7))])).unwrap(), 7);
         assert_eq!(generation_in(&list(&[(5, json!({ "metric": "storm" }))])).unwrap(), 5);
+        assert_eq!(["999", "2k", "3M", "1.5"].map(whole_number), [Some(999), Some(2000), Some(3_000_000), None]);
         for wrong in [
             list(&[]),
             list(&[(7, label(7)), (7, label(7))]),

@@ -10,7 +10,6 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// The last words of a start, in any order; lines before them tell how it went.
@@ -45,14 +44,13 @@ fn log_of(mut adapter: Child) -> Vec<String> {
     for line in BufReader::new(adapter.stderr.take().unwrap()).lines() {
         log.push(line.unwrap());
         let is_last = |word: &&str| log.last().is_some_and(|line| line.contains(*word));
-        if STARTED.iter().any(|word| is_last(&word)) && STARTED.iter().all(|word| log.iter().any(|line| line.contains(word))) {
-            // Its pipe stays open: it may have more to say.
-            let process = Pid::from_raw(i32::try_from(adapter.id()).unwrap()).unwrap();
-            kill_process(process, Signal::TERM).unwrap();
+        if STARTED.iter().any(|word| is_last(&word))
+            && STARTED.iter().all(|word| log.iter().any(|line| line.contains(word)))
+        {
+            adapter.kill().unwrap();
         }
     }
-    let status = adapter.wait().unwrap();
-    assert!(status.success(), "{status}: {log:#?}");
+    adapter.wait().unwrap();
     assert!(log.iter().any(|line| line.contains(": loaded plugin=")), "{log:#?}");
     log
 }

@@ -8,11 +8,14 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     eventually::{eventually, throughout},
-    packaging::{self, Packaging},
+    packaging::{self, Packaged, Packaging},
     plugins::{self, Plugin, component, events, only_warning, static_configuration},
     storm::{Outcome, Storm},
 };
-use kube::api::{Patch, PatchParams};
+use kube::{
+    Client,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -202,15 +205,7 @@ pub(crate) async fn killed_between_any_two_steps_it_serves_a_whole_version(world
     world.expect_values(&path, &["1"]).await?;
     let steps = new.parts.len() + 1 + old.parts.len();
     for step in 0..=steps {
-        match step.checked_sub(1) {
-            None => {}
-            Some(part) if part < new.parts.len() => packaging::apply(&world.admin, &new.parts[part]).await?,
-            Some(manifest) if manifest == new.parts.len() => new.plugin.apply(&world.admin).await?,
-            Some(prune) => {
-                let part = &old.parts[prune - new.parts.len() - 1];
-                plugins::delete(&world.admin, part.metadata.name.as_deref().context("it has a name")?).await?;
-            }
-        }
+        take_step(&world.admin, &old, &new, step).await?;
         let expected = if step <= new.parts.len() { "1" } else { "2" };
         for replica in 0..world.adapter.replicas().len() {
             world.adapter.kill(replica).await?;
@@ -222,8 +217,26 @@ pub(crate) async fn killed_between_any_two_steps_it_serves_a_whole_version(world
             ensure!(values == [expected], "after step {step} of {steps}: {values:?}, not {expected}");
         }
     }
-    world.figures.push(format!("{} kills after each of {steps} steps of an update in parts: a whole version each time", 2 * (steps + 1)));
+    world.figures.push(format!(
+        "{} kills, before and after each of {steps} steps of an update in parts: a whole version each time",
+        2 * (steps + 1)
+    ));
     plugins::delete(&world.admin, "stepwise").await
+}
+
+/// Step 0 does nothing; the last of an update's steps is the last old part's removal.
+async fn take_step(admin: &Client, old: &Packaged, new: &Packaged, step: usize) -> Result<()> {
+    let (part, manifest) = (step.checked_sub(1), new.parts.len() + 1);
+    if step == manifest {
+        return new.plugin.apply(admin).await;
+    }
+    if let Some(part) = part.and_then(|part| new.parts.get(part)) {
+        return packaging::apply(admin, part).await;
+    }
+    match step.checked_sub(manifest + 1).and_then(|part| old.parts.get(part)) {
+        Some(part) => plugins::delete(admin, part.metadata.name.as_deref().context("it has a name")?).await,
+        None => Ok(()),
+    }
 }
 
 const FULL: usize = 40;

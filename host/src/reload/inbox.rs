@@ -31,6 +31,8 @@ struct State {
 pub(super) struct Pending {
     /// What the plugin is now, if that changed.
     pub(super) newest: Option<Newest>,
+    /// It was gone in between, so it is another object: nothing of the one before may serve on.
+    pub(super) was_gone: bool,
     /// Parts and Secrets that were touched.
     pub(super) touched: BTreeSet<Dependency>,
     /// Whether what is granted to it may be something else now.
@@ -53,10 +55,20 @@ impl Inbox {
         if state.ended {
             return Err(newest);
         }
-        if let (true, Newest::Version(version)) = (state.busy, &mut newest) {
-            version.shed();
+        let (busy, pending) = (state.busy, &mut state.pending);
+        match (&mut newest, &pending.newest) {
+            (Newest::Version(version), Some(Newest::Version(waiting))) if version.is_older_than(waiting) => {
+                return Ok(());
+            }
+            (Newest::Version(version), waiting) => {
+                pending.was_gone |= matches!(waiting, Some(Newest::Gone));
+                if busy {
+                    version.shed();
+                }
+            }
+            (Newest::Gone, _) => {}
         }
-        state.pending.newest = Some(newest);
+        pending.newest = Some(newest);
         drop(state);
         self.filled.notify_one();
         Ok(())
@@ -131,6 +143,24 @@ mod tests {
         let Some(Newest::Version(taken)) = inbox.take().await.newest else { panic!("nothing") };
         assert_eq!(taken.raw().version, "2");
         assert!(!taken.is_shed(), "nobody waited");
+    }
+
+    #[tokio::test]
+    async fn an_older_version_does_not_push_a_newer_one_out() {
+        let inbox = Inbox::default();
+        for (newest, was_gone) in [(["10", "9", "9"], false), (["11", "gone", "12"], true), (["13", "13", "14"], false)]
+        {
+            for put in newest {
+                assert!(inbox.put(if put == "gone" { Newest::Gone } else { version(put) }).is_ok());
+            }
+            let taken = inbox.take().await;
+            assert_eq!(taken.was_gone, was_gone, "{newest:?}");
+            let Some(Newest::Version(taken)) = taken.newest else { panic!("nothing") };
+            assert_eq!(
+                taken.raw().version,
+                newest.into_iter().filter(|put| *put != "9" && *put != "gone").next_back().unwrap()
+            );
+        }
     }
 
     #[tokio::test]

@@ -31,6 +31,8 @@ const RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
 /// How long a load waits for the API server to tell the kinds that a plugin lists; discovery asks again by itself.
 const KINDS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the API server may take to write an Event.
+const TELL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Owns what is known of one plugin.
 pub(super) struct Worker {
@@ -41,6 +43,8 @@ pub(super) struct Worker {
     /// The newest version.
     version: Option<Version>,
     serving: Option<Serving>,
+    /// What serves is of an object that is gone: it stays only until its successor has loaded or failed.
+    is_orphaned: bool,
     generation: Generation,
     told: Told,
     /// What the policy said of the newest version when it was tried last; none where plugin.yaml can't be read.
@@ -79,6 +83,7 @@ impl Worker {
             settled,
             version: None,
             serving: None,
+            is_orphaned: false,
             generation: Generation(0),
             told: Told::default(),
             verdict: None,
@@ -97,8 +102,9 @@ impl Worker {
         loop {
             tokio::select! {
                 pending = inbox.take() => {
+                    self.is_orphaned |= pending.was_gone;
                     let changed = match pending.newest {
-                        Some(Newest::Version(version)) => self.replace(*version),
+                        Some(Newest::Version(version)) => self.replace(*version) || pending.was_gone,
                         Some(Newest::Gone) => {
                             self.forget();
                             if inbox.end() {
@@ -158,16 +164,18 @@ impl Worker {
             }
             Err(failure) => {
                 self.retry = None;
-                if self.serving.is_none() {
+                if self.is_orphaned || self.serving.is_none() {
                     // What can't serve owns nothing: whoever else claims its metrics answers.
+                    (self.serving, self.is_orphaned) = (None, false);
                     self.leave();
                 }
                 Outcome::Rejected(failure.to_string())
             }
         };
+        // Before the owner hears of it: that may wait for the API server.
+        self.settled.send_replace(true);
         self.tell(version.raw(), &outcome).await;
         self.version = Some(version);
-        self.settled.send_replace(true);
     }
 
     /// Whether the policy says something else of the newest version, or of the one that serves, than when they were loaded.
@@ -259,6 +267,7 @@ impl Worker {
         let mut serving = Serving { plugin, code, granted, listed: last, next_list: Instant::now(), failed_lists: 0 };
         serving.list(&self.shared).await;
         self.generation.0 += 1;
+        self.is_orphaned = false;
         self.swap(&serving);
         self.serving = Some(serving);
     }
@@ -297,6 +306,7 @@ impl Worker {
     /// Its metrics are served no more; what it had stored stays.
     fn withdraw(&mut self) {
         self.serving = None;
+        self.is_orphaned = false;
         self.retry = None;
         self.leave();
         info!(plugin = %self.id, "withdrawn");
@@ -324,7 +334,7 @@ impl Worker {
         let message = format!("{lost}; claim other names in serves, or settle the order with serves.priority");
         warn!(plugin = %self.id, "conflict: {message}");
         let (id, uid, version) = (self.id.clone(), version.raw().uid.clone(), version.raw().version.clone());
-        self.shared.reporter.report(Report { id, uid, version, good: false, reason: "Conflict", message }).await;
+        self.report(Report { id, uid, version, good: false, reason: "Conflict", message }).await;
     }
 
     async fn tell(&mut self, raw: &RawPlugin, outcome: &Outcome) {
@@ -353,7 +363,15 @@ impl Worker {
         };
         self.shared.board.note(&self.id, standing);
         if let Some(report) = self.told.report(outcome, self.serving.is_some(), raw) {
-            self.shared.reporter.report(report).await;
+            self.report(report).await;
+        }
+    }
+
+    /// Tells the owner, but does not wait for long: the next version may be there already.
+    async fn report(&self, report: Report) {
+        let told = tokio::time::timeout(TELL_TIMEOUT, self.shared.reporter.report(report)).await;
+        if told.is_err() {
+            warn!(plugin = %self.id, "the owner could not be told in {TELL_TIMEOUT:?}; /debug/plugins tells the same");
         }
     }
 }

@@ -33,7 +33,7 @@ async fn plugin(component: Bytes, to: &str, config: &[(&str, &str)]) -> Plugin {
     let mut config: Vec<_> = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     config.sort();
     let http = Client::new(id.clone(), egress, world.egress.clone());
-    let limits = Limits { memory_bytes: 64 << 20, timeout: PATIENCE, cpu: PATIENCE, concurrency: 4, list_items: 100 };
+    let limits = limits();
     let code = world.runtime.compiler().compile(component).await.unwrap();
     world.runtime.load(&code, PluginSettings { id, config, secrets: Vec::new(), http, limits }).unwrap()
 }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -44,6 +44,7 @@ pub(crate) struct Stage {
     pub(crate) objects: Arc<Objects>,
     pub(crate) board: Arc<Board>,
     policy: watch::Sender<Arc<Policy>>,
+    pub(crate) is_deaf: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
@@ -63,7 +64,7 @@ impl Stage {
         let first_loads = Readiness::default().latch("plugins");
         let objects = Arc::new(Objects::default());
         let metrics = Arc::new(Metrics::default());
-        let board = Arc::<Board>::default();
+        let (board, is_deaf) = (Arc::<Board>::default(), Arc::<AtomicBool>::default());
         let policy = watch::Sender::new(Arc::default());
         let shared = Shared {
             board: board.clone(),
@@ -75,7 +76,7 @@ impl Stage {
             runtime: world.runtime.clone(),
             registry: writer.into(),
             dependencies: objects.clone(),
-            reporter: Arc::new(Ear(tell)),
+            reporter: Arc::new(Ear { tell, is_deaf: is_deaf.clone() }),
             egress: world.egress.clone(),
             kinds: Arc::new(FixedObjects::default()),
             grants: Grants::default(),
@@ -85,7 +86,7 @@ impl Stage {
         };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(Reloader::new(shared, first_loads.clone()).run(inbox, shutdown.clone()));
-        Self { events, reports, reader, first_loads, objects, board, policy, metrics, shutdown, running }
+        Self { events, reports, reader, first_loads, objects, board, policy, is_deaf, metrics, shutdown, running }
     }
 
     /// Another policy, of which this is what is below its head.
@@ -199,8 +200,8 @@ impl Stage {
 
     fn standing(&self, plugin: &str) -> serde_json::Value {
         let board: serde_json::Value = serde_json::from_str(&self.board.to_json()).unwrap();
-        let plugins = board["plugins"].as_array().unwrap().iter();
-        plugins.filter(|standing| standing["plugin"] == id(plugin).to_string()).cloned().next().unwrap_or_default()
+        let mut plugins = board["plugins"].as_array().unwrap().iter();
+        plugins.find(|standing| standing["plugin"] == id(plugin).to_string()).cloned().unwrap_or_default()
     }
 
     /// Loads of a plugin that ended so.
@@ -397,12 +398,19 @@ impl Dependencies for Objects {
     }
 }
 
-struct Ear(mpsc::UnboundedSender<Report>);
+struct Ear {
+    tell: mpsc::UnboundedSender<Report>,
+    /// The API server takes no Event.
+    is_deaf: Arc<AtomicBool>,
+}
 
 #[async_trait]
 impl Reporter for Ear {
     async fn report(&self, report: Report) {
+        if self.is_deaf.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         // A test that has ended hears nothing more.
-        let _ = self.0.send(report);
+        let _ = self.tell.send(report);
     }
 }

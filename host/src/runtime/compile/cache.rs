@@ -68,7 +68,9 @@ impl Cache {
         });
         match work.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(folder = %self.folder.display(), %error, "compile cache: not written, so the plugin is compiled again at the next start; give the folder more room, or a volume that can be written"),
+            Ok(Err(error)) => {
+                warn!(folder = %self.folder.display(), %error, "compile cache: not written, so the plugin is compiled again at the next start; give the folder more room, or a volume that can be written");
+            }
             Err(error) => warn!(%error, "compile cache: not written"),
         }
     }
@@ -271,7 +273,9 @@ mod tests {
             let file = fs::File::options().write(true).open(folder.path().join(name)).unwrap();
             file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
         };
-        for (name, age) in [("a.cwasm", 30), ("b.cwasm", 20), ("c.cwasm", 10), ("old.tmp", 7200), ("new.tmp", 5), ("key", 9000)] {
+        for (name, age) in
+            [("a.cwasm", 30), ("b.cwasm", 20), ("c.cwasm", 10), ("old.tmp", 7200), ("new.tmp", 5), ("key", 9000)]
+        {
             aged(name, age);
         }
         make_room(folder.path(), 100, 300).unwrap();

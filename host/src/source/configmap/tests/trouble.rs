@@ -61,7 +61,11 @@ async fn a_list_that_lags_behind_puts_nothing_back() {
     let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": TOO_OLD, "message": "too old"});
     watch.send(json!({"type": "ERROR", "object": gone})).unwrap();
     let (asked, reply) = plugins.next().await;
-    assert!(!asked.query.contains("resourceVersion"), "a quorum read, so that it lags in no healthy cluster: {}", asked.query);
+    assert!(
+        !asked.query.contains("resourceVersion"),
+        "a quorum read, so that it lags in no healthy cluster: {}",
+        asked.query
+    );
     reply.json(200, &list(&[config_map("a", "3")], "5", ""));
     let watch = plugins.watch("5").await;
     watch.send(changed("MODIFIED", "a", 12)).unwrap();
@@ -97,7 +101,8 @@ async fn connections_that_drop_lose_and_repeat_nothing() {
         assert_eq!(next(&mut events).await, format!("put metrics/a {version}"));
         // A bookmark moves the place to go on from, though nothing has changed.
         from = version * 100;
-        let bookmark = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"resourceVersion": from.to_string()}});
+        let bookmark =
+            json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"resourceVersion": from.to_string()}});
         watch.send(json!({"type": "BOOKMARK", "object": bookmark})).unwrap();
     }
     plugins.watch(&from.to_string()).await;
