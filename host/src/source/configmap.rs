@@ -2,10 +2,7 @@
 //! plugins whole, parts and Secrets by their metadata alone, so that neither megabytes of parts nor any Secret's value
 //! is ever kept here. Never writes, and never ends by itself: a lost watch is taken up again, with back-off.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
@@ -16,17 +13,14 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource,
     core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta},
-    runtime::{
-        WatchStreamExt,
-        utils::Backoff,
-        watcher::{self, DefaultBackoff, watcher},
-    },
+    runtime::{WatchStreamExt, watcher},
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 
 use crate::model::PluginId;
 
+use super::patience::Patience;
 use super::{
     CREDENTIAL_LABEL, Dependencies, Dependency, Event, PART_LABEL, PLUGIN_LABEL, Part, ReadError, Secret, object,
 };
@@ -34,10 +28,6 @@ use super::{
 /// ConfigMaps in one page of a list. A page is held decoded, and each ConfigMap can have 1 MiB (twice that while it is
 /// decoded).
 const PLUGINS_PER_PAGE: u32 = 8;
-
-/// The longest wait before a lost watch is taken up again. Clients of whole clusters wait for up to a minute; these watches are of
-/// one namespace, and an edit made right after an outage waits for them.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Watches one namespace.
 pub struct ConfigMapSource {
@@ -83,24 +73,6 @@ where
 {
     let api = Api::<PartialObjectMeta<K>>::namespaced(client.clone(), namespace);
     watcher(api, watcher::Config::default().labels(labels)).backoff(Patience::default()).boxed()
-}
-
-/// kube's own waits, which double and jitter, up to [`LONGEST_WAIT`].
-#[derive(Default)]
-struct Patience(DefaultBackoff);
-
-impl Iterator for Patience {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.0.next().map(|wait| wait.min(LONGEST_WAIT))
-    }
-}
-
-impl Backoff for Patience {
-    fn reset(&mut self) {
-        self.0.reset();
-    }
 }
 
 /// Returns when nobody listens any more.

@@ -4,6 +4,7 @@
 pub mod configmap;
 pub mod directory;
 mod object;
+mod patience;
 pub mod report;
 
 #[cfg(test)]
