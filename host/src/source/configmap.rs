@@ -2,10 +2,7 @@
 //! plugins whole, parts, Secrets and other ConfigMaps by their metadata alone, so that neither megabytes of parts nor any
 //! Secret's value is ever kept here. Never writes, and never ends by itself: a lost watch is taken up again, with back-off.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,17 +18,14 @@ use kube::{
     Api, Client, Resource,
     api::PostParams,
     core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta},
-    runtime::{
-        WatchStreamExt,
-        utils::Backoff,
-        watcher::{self, DefaultBackoff, watcher},
-    },
+    runtime::{WatchStreamExt, watcher},
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 
 use crate::model::PluginId;
 
+use super::patience::Patience;
 use super::{
     CREDENTIAL_LABEL, Dependencies, Dependency, Event, IssuedToken, PART_LABEL, PLUGIN_LABEL, Part, RawPlugin, ReadError,
     Secret, ServiceAccount, object, order::Newest, plugin_files::no_folder,
@@ -43,10 +37,6 @@ const PLUGINS_PER_PAGE: u32 = 2;
 /// How long the API server keeps a watch open, in seconds. A minute instead of kube's five: a connection that died in silence is
 /// noticed as late as this, and plugins change in the meantime. Taking a watch up again costs one request.
 pub const WATCH_SECONDS: u32 = 60;
-
-/// The longest wait before a lost watch is taken up again. Clients of whole clusters wait for up to a minute; these watches are of
-/// one namespace, and an edit made right after an outage waits for them.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Watches one namespace.
 pub struct ConfigMapSource {
@@ -102,24 +92,6 @@ where
 {
     let api = Api::<PartialObjectMeta<K>>::namespaced(client.clone(), namespace);
     watcher(api, watched(labels)).backoff(Patience::default()).boxed()
-}
-
-/// kube's own waits, which double and jitter, up to [`LONGEST_WAIT`].
-#[derive(Default)]
-struct Patience(DefaultBackoff);
-
-impl Iterator for Patience {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.0.next().map(|wait| wait.min(LONGEST_WAIT))
-    }
-}
-
-impl Backoff for Patience {
-    fn reset(&mut self) {
-        self.0.reset();
-    }
 }
 
 /// Returns when nobody listens any more.

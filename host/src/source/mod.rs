@@ -5,6 +5,7 @@ pub mod configmap;
 pub mod directory;
 mod object;
 mod order;
+mod patience;
 pub mod plugin_files;
 pub mod report;
 

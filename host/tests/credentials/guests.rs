@@ -6,13 +6,14 @@ use bytes::Bytes;
 use wasm_metrics_adapter::{
     egress::{Client, Credential, EgressConfig},
     model::{ExternalQuery, ExternalSample, MetricName, PluginId, Provider as _, Selector},
-    runtime::{Limits, Plugin, PluginSettings},
+    runtime::{Plugin, PluginSettings},
     telemetry::Metrics,
 };
 
 use crate::{
-    PATIENCE, SECRET,
+    SECRET,
     backend::{Answer, Backend},
+    limits::limits,
     origin, support,
 };
 
@@ -33,9 +34,8 @@ async fn plugin(component: Bytes, to: &str, config: &[(&str, &str)]) -> Plugin {
     let mut config: Vec<_> = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     config.sort();
     let http = Client::new(id.clone(), egress, world.egress.clone());
-    let limits = limits();
     let code = world.runtime.compiler().compile(component).await.unwrap();
-    world.runtime.load(&code, PluginSettings { id, config, secrets: Vec::new(), http, limits }).unwrap()
+    world.runtime.load(&code, PluginSettings { id, config, secrets: Vec::new(), http, limits: limits() }).unwrap()
 }
 
 async fn answers(plugin: &Plugin) -> Vec<ExternalSample> {

@@ -14,6 +14,8 @@ mod backend;
 mod forms;
 mod guests;
 mod identities;
+#[path = "../support/limits.rs"]
+mod limits;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

@@ -7,7 +7,7 @@ use e2e::{
     traffic::Question,
 };
 use kube::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{backend::Backend, storm::Storm};
 
@@ -83,26 +83,25 @@ impl Plugins {
 
 fn hostile(behaviour: &str) -> Result<Plugin> {
     let metric = format!("soak_{behaviour}");
-    let mut configuration = configuration(&metric);
-    configuration["limits"] = json!({ "cpu": "50ms", "timeout": "1s", "memory": "32Mi" });
-    configuration["config"] = json!({ "behaviour": behaviour, "metrics": metric });
+    let configuration = json!({
+        "apiVersion": "wasm-metrics-adapter.io/v1alpha1", "kind": "PluginConfiguration",
+        "serves": { "external": [metric] },
+        "limits": { "cpu": "50ms", "timeout": "1s", "memory": "32Mi" },
+        "config": { "behaviour": behaviour, "metrics": metric },
+    });
     Ok(Plugin::new(&format!("soak-{behaviour}"), component("probe")?, &configuration))
 }
 
 fn asking(name: &str, backend: &Backend) -> Result<Plugin> {
     let (metric, origin) = (format!("soak_{name}"), backend.origin());
-    let mut configuration = configuration(&metric);
-    configuration["egress"] = json!([origin]);
-    configuration["config"] = json!({ "metrics": [{
-        "name": metric, "type": "external", "url": format!("{origin}/queues"),
-        "items": "$.queues[*]", "value": "$.messages", "labels": { "queue": "$.name" },
-    }] });
-    Ok(Plugin::new(&format!("soak-{name}"), component("http-json")?, &configuration))
-}
-
-fn configuration(metric: &str) -> Value {
-    json!({
+    let configuration = json!({
         "apiVersion": "wasm-metrics-adapter.io/v1alpha1", "kind": "PluginConfiguration",
         "serves": { "external": [metric] },
-    })
+        "egress": [origin],
+        "config": { "metrics": [{
+            "name": metric, "type": "external", "url": format!("{origin}/queues"),
+            "items": "$.queues[*]", "value": "$.messages", "labels": { "queue": "$.name" },
+        }] },
+    });
+    Ok(Plugin::new(&format!("soak-{name}"), component("http-json")?, &configuration))
 }
