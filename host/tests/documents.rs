@@ -12,7 +12,10 @@ use std::{collections::BTreeSet, path::Path};
 use clap::{Args, Command};
 use serde_json::Value;
 use wasm_metrics_adapter::{
-    cli::preflight::PreflightArgs, config::ServeArgs, manifest::PluginConfiguration, policy, telemetry,
+    cli::{explain::ExplainArgs, preflight::PreflightArgs},
+    config::ServeArgs,
+    manifest::PluginConfiguration,
+    policy, telemetry,
 };
 
 const HEAD: &str = "apiVersion: wasm-metrics-adapter.io/v1alpha1\nkind: PluginConfiguration\n";
@@ -117,6 +120,7 @@ fn documented_flags(section: &str) -> BTreeSet<String> {
 fn every_flag_is_documented_and_every_documented_flag_exists() {
     assert_eq!(flags(&ServeArgs::augment_args(Command::new("serve"))), documented_flags("serve"));
     assert_eq!(flags(&PreflightArgs::augment_args(Command::new("preflight"))), documented_flags("preflight"));
+    assert_eq!(flags(&ExplainArgs::augment_args(Command::new("explain"))), documented_flags("explain"));
 }
 
 /// Each metric with one sample: those without are left out of the text.
