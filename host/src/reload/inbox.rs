@@ -112,7 +112,7 @@ impl Inbox {
 
 impl State {
     fn take(&mut self) -> Option<Pending> {
-        let Pending { newest, touched, judge_again } = &self.pending;
+        let Pending { newest, touched, judge_again, .. } = &self.pending;
         self.busy = newest.is_some() || !touched.is_empty() || *judge_again;
         self.busy.then(|| std::mem::take(&mut self.pending))
     }

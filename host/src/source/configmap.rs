@@ -2,7 +2,10 @@
 //! plugins whole, parts, Secrets and other ConfigMaps by their metadata alone, so that neither megabytes of parts nor any
 //! Secret's value is ever kept here. Never writes, and never ends by itself: a lost watch is taken up again, with back-off.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
