@@ -47,7 +47,7 @@ fn every_example_of_a_plugin_is_accepted() {
     parse(&read("deploy/examples/plugin/plugin.yaml"));
     let text = read("docs/plugin-configuration.md");
     let examples: Vec<_> = blocks(&text, "yaml").into_iter().filter_map(plugin_yaml).collect();
-    assert_eq!(examples.len(), 5, "the whole one, claims, parts, backends, credentials");
+    assert_eq!(examples.len(), 6, "the whole one, claims, parts, backends, credentials, values");
     for example in examples {
         parse(&example);
     }
@@ -114,6 +114,9 @@ fn used_metrics() -> telemetry::Metrics {
     metrics.calls.get_or_create(&telemetry::CallLabels { plugin: "a/b".to_owned(), outcome: "ok" }).inc();
     metrics.call_seconds.get_or_create(&plugin).observe(1.0);
     metrics.unmeasured.get_or_create(&telemetry::ObjectLabels { plugin: "a/b".to_owned(), object: "pod" }).inc();
+    metrics.value_answers.get_or_create(&telemetry::AnswerLabels { plugin: "a/b".to_owned(), cache: "hit" }).inc();
+    metrics.value_refreshes.get_or_create(&plugin).inc();
+    metrics.value_refusals.get_or_create(&telemetry::RefusalLabels { plugin: "a/b".to_owned(), rule: "min" }).inc();
     metrics.loads.get_or_create(&telemetry::LoadLabels { plugin: "a/b".to_owned(), outcome: "loaded" }).inc();
     metrics.generation.get_or_create(&plugin).set(1);
     metrics.rejected.get_or_create(&plugin).set(0);

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Each room with the rooms that it may import. An arrow more is a change of the architecture: say why in docs/decisions.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("serve", &["model"]),
     ("certificates", &["serve"]),
@@ -18,12 +18,13 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("api", &["model"]),
     ("registry", &["model"]),
     ("egress", &["model"]),
+    ("values", &["model", "telemetry"]),
     ("runtime", &["model", "egress", "telemetry"]),
     ("objects", &["model"]),
     ("source", &["model"]),
     ("manifest", &["model"]),
     ("bundle", &["manifest", "model", "source"]),
-    ("reload", &["bundle", "egress", "manifest", "model", "registry", "runtime", "source", "telemetry"]),
+    ("reload", &["bundle", "egress", "manifest", "model", "registry", "runtime", "source", "telemetry", "values"]),
     ("config", &["telemetry"]),
     ("telemetry", &[]),
     (
@@ -44,6 +45,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "serve",
             "source",
             "telemetry",
+            "values",
         ],
     ),
     ("cli", &["app", "config", "manifest", "model", "runtime", "telemetry"]),
@@ -65,7 +67,7 @@ const CRATES: [(&[&str], &[&str]); 11] = [
     (&["anyhow"], &["app", "cli", "telemetry"]),
     (
         &["tokio", "tokio_util"],
-        &["app", "auth", "bundle", "certificates", "cli", "egress", "objects", "reload", "runtime", "serve", "source"],
+        &["app", "auth", "bundle", "certificates", "cli", "egress", "objects", "reload", "runtime", "serve", "source", "values"],
     ),
 ];
 

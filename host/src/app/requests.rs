@@ -65,7 +65,7 @@ fn line(answered: Answered<'_>, labels: RequestLabels) -> RequestLine {
         group: labels.group,
         metric: target.as_ref().ok().and_then(metric),
         plugin: outcome.plugin.map(|plugin| plugin.to_string()),
-        cache: "none",
+        cache: outcome.cache.as_str(),
         status: labels.code,
         reason: outcome.reason,
         message: outcome.message,

@@ -31,6 +31,7 @@ use crate::{
         report::{EventReporter, LogReporter},
     },
     telemetry::Metrics,
+    values,
 };
 
 /// Who asks, and may they.
@@ -118,6 +119,7 @@ impl Rooms {
             dependencies: self.dependencies.clone(),
             reporter: self.reporter.clone(),
             egress: self.egress.clone(),
+            values: Arc::new(values::Store::new(metrics.clone())),
             kinds: self.kinds.clone(),
             grants,
             own_namespace: config.namespace.clone(),

@@ -92,7 +92,7 @@ pub(super) fn list_every(field: Field) -> Result<Duration, ManifestError> {
     duration(field, (LIST_EVERY_LEAST, LIST_EVERY_MOST))
 }
 
-fn duration(field: Field, (least, most): (Duration, Duration)) -> Result<Duration, ManifestError> {
+pub(super) fn duration(field: Field, (least, most): (Duration, Duration)) -> Result<Duration, ManifestError> {
     let expected = format!("a duration from {least:?} to {most:?}, as in `500ms`, `2s` or `1m`");
     field.parsed(&expected, |text| {
         let parsed: jiff::SignedDuration = text.parse().ok()?;
@@ -115,7 +115,7 @@ fn bytes(field: Field, (least, most): (u64, u64)) -> Result<u64, ManifestError> 
     }
 }
 
-fn count(field: Field, (least, most): (i64, i64)) -> Result<u32, ManifestError> {
+pub(super) fn count(field: Field, (least, most): (i64, i64)) -> Result<u32, ManifestError> {
     // Every ceiling of a count is far below 2^32.
     Ok(u32::try_from(field.integer(least, most)?).unwrap_or(u32::MAX))
 }

@@ -6,12 +6,13 @@ mod document;
 mod fields;
 mod limits;
 mod serves;
+mod values;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use http::HeaderName;
 
-use crate::model::Claims;
+use crate::model::{Claims, ValuePolicy};
 
 pub use document::MAX_BYTES;
 pub use fields::nearest;
@@ -50,6 +51,8 @@ pub struct PluginConfiguration {
     pub credentials: Vec<CredentialRequest>,
     /// What it may use.
     pub limits: Limits,
+    /// How long its values are kept, and which are believed: `cache`, `onError` and `guard`.
+    pub values: ValuePolicy,
 }
 
 impl Default for PluginConfiguration {
@@ -63,6 +66,7 @@ impl Default for PluginConfiguration {
             egress: Vec::new(),
             credentials: Vec::new(),
             limits: Limits::default(),
+            values: ValuePolicy::default(),
         }
     }
 }
@@ -193,6 +197,9 @@ impl PluginConfiguration {
             "egress",
             "credentials",
             "limits",
+            "cache",
+            "onError",
+            "guard",
         ];
         let mut fields = Fields::of(root, &known)?;
         for (name, value) in [("apiVersion", API_VERSION), ("kind", KIND)] {
@@ -208,6 +215,7 @@ impl PluginConfiguration {
             egress: fields.take("egress").map(egress).transpose()?.unwrap_or_default(),
             credentials: fields.take("credentials").map(credentials).transpose()?.unwrap_or_default(),
             limits: fields.take("limits").map(Limits::parse).transpose()?.unwrap_or_default(),
+            values: values::parse(&mut fields)?,
         })
     }
 }

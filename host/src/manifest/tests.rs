@@ -93,6 +93,7 @@ limits: {{ memory: 128Mi, timeout: 500ms, cpu: 1s, concurrency: 4, responseBytes
             response_bytes: 65536,
             list_items: 10,
         },
+        values: ValuePolicy::default(),
     };
     assert_eq!(configuration, expected);
 }
@@ -132,9 +133,6 @@ fn unknown_fields_name_their_path_and_the_nearest_known_one() {
 #[test]
 fn fields_of_later_versions_are_unknown_and_never_ignored() {
     for body in [
-        "cache: {ttl: 1s}",
-        "onError: {}",
-        "guard: {min: 0}",
         "tls: {}",
         "secrets: {password: {secret: redis, key: password}}",
         "component: {oci: {ref: a}}",

@@ -12,6 +12,7 @@ mod quote;
 mod request;
 mod selector;
 mod usage;
+mod values;
 
 pub use claims::{Claims, CustomPattern, Listed, Pattern};
 pub use cluster::{Endpoint, Kind, Kinds, Objects};
@@ -28,3 +29,4 @@ pub use quote::{Quoted, is_printable};
 pub use request::{Attributes, ResourceAttributes, User};
 pub use selector::{InvalidSelector, Operator, Requirement, Selector};
 pub use usage::{ContainerUsage, Inventory, Measurable, NodeSample, PodRef, PodSample, ResourceAnswer, Usage};
+pub use values::{CacheState, CacheView, Fallback, Guard, ValuePolicy};

@@ -22,6 +22,7 @@ use crate::{
     runtime::{Limits, Plugin, PluginSettings, Validation},
     source::{RawPlugin, Report},
     telemetry::{LoadLabels, PluginLabels},
+    values::Cached,
 };
 
 /// The first wait before a version that may yet work is tried again; doubles up to the longest.
@@ -49,6 +50,8 @@ pub(super) struct Worker {
 /// The version that serves.
 struct Serving {
     plugin: Arc<Plugin>,
+    /// The plugin with its memory, which is as old as this generation.
+    cached: Arc<Cached>,
     claims: Claims,
     listed: Arc<Listed>,
     list_every: Duration,
@@ -210,8 +213,10 @@ impl Worker {
     /// Swaps `plugin` in, with its list; a list that fails leaves the last one.
     async fn serve(&mut self, plugin: Arc<Plugin>, configuration: &PluginConfiguration) {
         let last = self.serving.take().map(|serving| serving.listed).unwrap_or_default();
+        let cached = Cached::new(self.id.clone(), plugin.clone(), &configuration.values, &self.shared.values);
         let mut serving = Serving {
             plugin,
+            cached: Arc::new(cached),
             claims: configuration.claims.clone(),
             listed: last,
             list_every: configuration.list_every,
@@ -235,7 +240,7 @@ impl Worker {
     }
 
     fn swap(&self, serving: &Serving) {
-        let (provider, listed) = (serving.plugin.clone(), serving.listed.clone());
+        let (provider, listed) = (serving.cached.clone(), serving.listed.clone());
         self.enter(serving.claims.clone(), State::Ready { provider, listed });
     }
 

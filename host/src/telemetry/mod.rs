@@ -4,7 +4,10 @@ mod metrics;
 mod readiness;
 mod request_log;
 
-pub use metrics::{CallLabels, CertificateLabels, LoadLabels, Metrics, ObjectLabels, PluginLabels, RequestLabels};
+pub use metrics::{
+    AnswerCounters, AnswerLabels, CallLabels, CertificateLabels, LoadLabels, Metrics, ObjectLabels, PluginLabels,
+    RefusalLabels, RequestLabels,
+};
 pub use readiness::{Latch, Readiness};
 pub use request_log::{RequestLine, RequestLog, RequestLogEnd, RequestLogging};
 

@@ -21,6 +21,7 @@ use wasm_metrics_adapter::{
     reload::{Reloader, Shared},
     source::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Report, Reporter, Secret},
     telemetry::{Latch, LoadLabels, Metrics, Readiness},
+    values,
 };
 
 use crate::support::{guest, world};
@@ -60,6 +61,7 @@ impl Stage {
             dependencies: objects.clone(),
             reporter: Arc::new(Ear(tell)),
             egress: world.egress.clone(),
+            values: Arc::new(values::Store::new(metrics.clone())),
             kinds: Arc::new(FixedObjects::default()),
             grants: Grants::default(),
             own_namespace: NAMESPACE.to_owned(),
