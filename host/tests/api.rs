@@ -20,9 +20,9 @@ use http::{Method, Request, StatusCode, header};
 use wasm_metrics_adapter::{
     api::{Api, Status, path},
     model::{
-        CacheState,
-        Catalog, CustomAnswer, CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample,
-        FetchError, GroupResource, Kind, Kinds, MetricName, ObjectSelection, PluginId, Provider, Reason, UnixMillis,
+        CacheState, Catalog, CustomAnswer, CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery,
+        ExternalSample, FetchError, GroupResource, Kind, Kinds, MetricName, ObjectSelection, PluginId, Provider,
+        Reason, UnixMillis,
     },
     objects::FixedObjects,
 };

@@ -56,7 +56,8 @@ fn every_example_of_a_plugin_is_accepted() {
 /// Rows of the table of limits, as name, default, least and most.
 fn documented_limits() -> Vec<[String; 4]> {
     let text = read("docs/plugin-configuration.md");
-    let (_, section) = text.split_once("### Limits").unwrap();
+    let (_, rest) = text.split_once("### Limits").unwrap();
+    let section = rest.split("\n###").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| {
         let cells: Vec<_> = row.split('|').map(|cell| cell.replace('`', "").trim().to_owned()).collect();
@@ -80,6 +81,25 @@ fn limits_are_as_documented() {
         let above = most.replacen(&digits, &(digits.parse::<u64>().unwrap() + 1).to_string(), 1);
         assert!(PluginConfiguration::parse(Some(&set(&name, &above))).is_err(), "{name}: {above}");
     }
+}
+
+#[test]
+fn the_times_of_values_are_as_documented() {
+    let text = read("docs/plugin-configuration.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `cache."));
+    let mut names = BTreeSet::new();
+    for row in rows {
+        let cells: Vec<_> = row.split('|').map(|cell| cell.replace('`', "").trim().to_owned()).collect();
+        let (least, most) = cells[2].split_once(", ").unwrap();
+        let set = |value: &str| format!("{HEAD}cache: {{ {}: {value} }}", cells[0]);
+        assert_eq!(parse(&set(&cells[1])), PluginConfiguration::default(), "{}", cells[0]);
+        let digits: String = most.chars().take_while(char::is_ascii_digit).collect();
+        let above = most.replacen(&digits, &(digits.parse::<u64>().unwrap() + 1).to_string(), 1);
+        (parse(&set(least)), parse(&set(most)));
+        assert!(PluginConfiguration::parse(Some(&set(&above))).is_err(), "{}: {above}", cells[0]);
+        names.insert(cells[0].clone());
+    }
+    assert_eq!(names, ["maxAge", "staleFor", "ttl"].map(str::to_owned).into());
 }
 
 /// Long flags of a command.

@@ -10,6 +10,8 @@
 #[path = "reload/stage.rs"]
 mod stage;
 mod support;
+#[path = "reload/values.rs"]
+mod values;
 
 use std::sync::Arc;
 

@@ -67,7 +67,20 @@ const CRATES: [(&[&str], &[&str]); 11] = [
     (&["anyhow"], &["app", "cli", "telemetry"]),
     (
         &["tokio", "tokio_util"],
-        &["app", "auth", "bundle", "certificates", "cli", "egress", "objects", "reload", "runtime", "serve", "source", "values"],
+        &[
+            "app",
+            "auth",
+            "bundle",
+            "certificates",
+            "cli",
+            "egress",
+            "objects",
+            "reload",
+            "runtime",
+            "serve",
+            "source",
+            "values",
+        ],
     ),
 ];
 

@@ -34,6 +34,7 @@ mod request_log;
 mod resource;
 mod runner;
 mod trust;
+mod values;
 mod walkthrough;
 mod world;
 
@@ -140,6 +141,8 @@ fn installed() -> Vec<Case> {
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
+        case!(values::a_thousand_requests_cost_one_backend_request_a_ttl),
+        case!(values::a_dead_backend_is_covered_for_a_time_and_told),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
         case!(encodings::kubectl_get_prints_an_external_metric),

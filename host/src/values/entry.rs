@@ -78,6 +78,8 @@ struct Failed {
     in_a_row: u32,
     retry_at: Instant,
     fallback_since: Option<Instant>,
+    /// Whether the log has told of it.
+    fallback_is_told: bool,
 }
 
 /// Whether a failure is an answer of its own: then nothing stands in for it.
@@ -183,9 +185,13 @@ impl<S: Sample> Entry<S> {
         let in_a_row = last.as_ref().map_or(0, |failed| failed.in_a_row).saturating_add(1);
         let own = BACK_OFF.saturating_mul(1 << (in_a_row - 1).min(8)).min(LONGEST_BACK_OFF);
         let asked_for = error.retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
-        let fallback_since = last.and_then(|failed| failed.fallback_since);
-        self.failed =
-            Some(Failed { error: shortened(error), in_a_row, retry_at: now + own.max(asked_for), fallback_since });
+        self.failed = Some(Failed {
+            in_a_row,
+            retry_at: now + own.max(asked_for),
+            fallback_since: last.as_ref().and_then(|failed| failed.fallback_since),
+            fallback_is_told: last.is_some_and(|failed| failed.fallback_is_told),
+            error: shortened(error),
+        });
     }
 
     /// The last failure, while the plugin itself asks not to be asked again, and until when.
@@ -198,6 +204,12 @@ impl<S: Sample> Entry<S> {
     /// Whether the owner's fallback is what is answered.
     pub(super) fn falls_back(&self) -> bool {
         self.failed.as_ref().is_some_and(|failed| failed.fallback_since.is_some())
+    }
+
+    /// Whether the owner's fallback has begun to be answered; true once.
+    pub(super) fn begins_to_fall_back(&mut self) -> bool {
+        let failed = self.failed.as_mut().filter(|failed| failed.fallback_since.is_some());
+        failed.is_some_and(|failed| !std::mem::replace(&mut failed.fallback_is_told, true))
     }
 
     /// Whether nothing that it knows is of use any more.

@@ -104,7 +104,7 @@ impl<Q: Question> Shelf<Q> {
     fn step(&self, question: &Q) -> Step<Q::Sample> {
         let now = Instant::now();
         let mut kept = self.kept();
-        match kept.entries.get_mut(question).map(|entry| entry.ask(&self.policy, question, now)) {
+        let step = match kept.entries.get_mut(question).map(|entry| entry.ask(&self.policy, question, now)) {
             Some(Next::Answer(verdict, refresh)) => {
                 if let Some(at) = refresh.filter(|_| kept.pause(question, now).is_none()) {
                     self.store.metrics.value_refreshes.get_or_create(&self.labels()).inc();
@@ -120,7 +120,14 @@ impl<Q: Question> Shelf<Q> {
                 }
                 None => Step::Wait(self.fly(&mut kept, question, now, now), true),
             },
+        };
+        if let Step::Told(Ok(Value { cache: CacheState::Fallback, .. })) = &step
+            && kept.entries.get_mut(question).is_some_and(Entry::begins_to_fall_back)
+        {
+            drop(kept);
+            self.tell_of_fallback(question);
         }
+        step
     }
 
     /// Has the plugin asked at `at`. It is asked to the end, which its own deadline sets, whether or not somebody still waits.
@@ -173,9 +180,8 @@ impl<Q: Question> Shelf<Q> {
         // It is there: what flies is not evicted.
         let Some(entry) = entries.get_mut(question) else { return Err(lost()) };
         let fell_back = entry.falls_back();
-        let failed = judged.is_err();
         let verdict = entry.land(&self.policy, question, judged, asked, now);
-        let falls_back = entry.falls_back();
+        let (begins, ends) = (entry.begins_to_fall_back(), fell_back && !entry.falls_back());
         let (before, rest) = (entry.bytes, 2 * size_of::<Arc<Q>>() + question.bytes());
         if entry.weigh() > self.store.largest() {
             entry.drop_answer();
@@ -187,7 +193,13 @@ impl<Q: Question> Shelf<Q> {
         }
         drop(kept);
         self.store.settle();
-        self.tell_of_fallback(question, fell_back, falls_back && failed);
+        if begins {
+            self.tell_of_fallback(question);
+        }
+        if ends {
+            let Place { metric, namespace } = question.place();
+            info!(plugin = %self.plugin, metric, namespace, "the plugin answers again, in the place of its fallback");
+        }
         verdict
     }
 
@@ -209,17 +221,9 @@ impl<Q: Question> Shelf<Q> {
         }
     }
 
-    fn tell_of_fallback(&self, question: &Q, before: bool, after: bool) {
+    fn tell_of_fallback(&self, question: &Q) {
         let Place { metric, namespace } = question.place();
-        match (before, after) {
-            (false, true) => {
-                warn!(plugin = %self.plugin, metric, namespace, "the plugin keeps failing: its fallback is answered from now on");
-            }
-            (true, false) => {
-                info!(plugin = %self.plugin, metric, namespace, "the plugin answers again, in the place of its fallback")
-            }
-            _ => {}
-        }
+        warn!(plugin = %self.plugin, metric, namespace, "the plugin keeps failing: its fallback is answered from now on");
     }
 
     pub(super) fn view(&self, question: &Q) -> CacheView {
