@@ -95,7 +95,9 @@ fn the_times_of_values_are_as_documented() {
         assert_eq!(parse(&set(&cells[1])), PluginConfiguration::default(), "{}", cells[0]);
         let digits: String = most.chars().take_while(char::is_ascii_digit).collect();
         let above = most.replacen(&digits, &(digits.parse::<u64>().unwrap() + 1).to_string(), 1);
-        (parse(&set(least)), parse(&set(most)));
+        for bound in [least, most] {
+            parse(&set(bound));
+        }
         assert!(PluginConfiguration::parse(Some(&set(&above))).is_err(), "{}: {above}", cells[0]);
         names.insert(cells[0].clone());
     }

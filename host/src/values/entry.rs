@@ -3,6 +3,7 @@
 use std::{mem::size_of, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::question::{Question, Sample};
 use crate::model::{CacheState, CacheView, FetchError, Reason, ValuePolicy};
@@ -16,11 +17,16 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(8);
 pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 /// How long a failure is remembered, for the count of those in a row, when nobody asks again.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
+/// Bytes of a timer's task, which an answer in use has.
+const TIMER: usize = 512;
 /// Bytes of a failure's text that are kept. The API shows 512.
 const TEXT: usize = 1024;
 
 /// What a request gets.
 pub(super) type Verdict<S> = Result<Value<S>, FetchError>;
+
+/// What came of a call: samples that are believed, with the age of the oldest, or why there are none.
+pub(super) type Judged<S> = Result<(Arc<[S]>, Duration), FetchError>;
 
 /// A good answer, and where it came from.
 #[derive(Debug)]
@@ -54,6 +60,8 @@ pub(super) struct Entry<S> {
     /// Of the last call, if it failed.
     failed: Option<Failed>,
     pub(super) flight: Option<Flight<S>>,
+    /// The timer of the next refresh; it ends with this.
+    pub(super) booked: Option<AbortOnDropHandle<()>>,
     /// Requests since the answer came.
     asked: u32,
     /// Whether it was asked for since eviction looked at it last.
@@ -89,7 +97,7 @@ fn is_answer(reason: Reason) -> bool {
 
 impl<S: Sample> Entry<S> {
     pub(super) fn new() -> Self {
-        Self { answer: None, failed: None, flight: None, asked: 0, is_in_use: false, bytes: 0 }
+        Self { answer: None, failed: None, flight: None, booked: None, asked: 0, is_in_use: false, bytes: 0 }
     }
 
     /// What a request at `now` gets.
@@ -99,14 +107,14 @@ impl<S: Sample> Entry<S> {
     {
         self.is_in_use = true;
         self.asked = self.asked.saturating_add(1);
-        self.flight.take_if(|flight| flight.has_changed().is_err());
-        let (in_flight, backs_off) = (self.flight.is_some(), self.backs_off(now));
+        let backs_off = self.backs_off(now);
         if let Some(answer) = self.answer.as_ref().filter(|answer| now < answer.fresh_until) {
-            let wants_refresh = self.asked >= 2 && !in_flight && !backs_off && answer.outcome.is_ok();
+            let is_coming = self.is_flying() || self.booked.is_some();
+            let wants_refresh = self.asked >= 2 && !is_coming && !backs_off && answer.outcome.is_ok();
             let refresh = wants_refresh.then(|| answer.refresh_at(policy.ttl));
             return Next::Answer(answer.verdict(CacheState::Hit), refresh);
         }
-        match &self.flight {
+        match self.flight.as_ref().filter(|_| self.is_flying()) {
             Some(flight) => Next::Join(flight.clone()),
             None if backs_off => match self.stand_in(policy, question, now) {
                 Some(value) => Next::Answer(Ok(value), None),
@@ -114,6 +122,11 @@ impl<S: Sample> Entry<S> {
             },
             None => Next::Ask,
         }
+    }
+
+    /// Whether a call is under way. One that was lost is not.
+    pub(super) fn is_flying(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.has_changed().is_ok())
     }
 
     fn backs_off(&self, now: Instant) -> bool {
@@ -150,19 +163,19 @@ impl<S: Sample> Entry<S> {
         }
     }
 
-    /// Takes in what came of a call that began at `asked`, with the age of its oldest value; tells what those who waited get.
+    /// Takes in what came of a call that began at `asked`; tells what those who waited get.
     pub(super) fn land<Q>(
         &mut self,
         policy: &ValuePolicy,
         question: &Q,
-        outcome: Result<(Arc<[S]>, Duration), FetchError>,
+        outcome: Judged<S>,
         asked: Instant,
         now: Instant,
     ) -> Verdict<S>
     where
         Q: Question<Sample = S>,
     {
-        self.flight = None;
+        (self.flight, self.booked) = (None, None);
         let (outcome, age) = match outcome {
             Ok((samples, age)) => (Ok(samples), age),
             Err(error) if is_answer(error.reason) => (Err(shortened(error)), Duration::ZERO),
@@ -216,7 +229,7 @@ impl<S: Sample> Entry<S> {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         let answers = self.answer.as_ref().is_some_and(|answer| now < answer.usable_until.max(answer.fresh_until));
         let fails = self.failed.as_ref().is_some_and(|failed| now < failed.retry_at + REMEMBERED);
-        self.flight.is_none() && !fails && !answers
+        !self.is_flying() && !fails && !answers
     }
 
     /// Gives the answer up, to save its memory.
@@ -229,7 +242,7 @@ impl<S: Sample> Entry<S> {
         let samples = |samples: &Arc<[S]>| samples.iter().map(S::bytes).sum::<usize>();
         let text = |error: &FetchError| error.message.len();
         let answer = self.answer.as_ref().map_or(0, |answer| answer.outcome.as_ref().map_or_else(text, samples));
-        size_of::<Self>() + answer + self.failed.as_ref().map_or(0, |failed| text(&failed.error))
+        size_of::<Self>() + TIMER + answer + self.failed.as_ref().map_or(0, |failed| text(&failed.error))
     }
 
     pub(super) fn view(&self, now: Instant) -> CacheView {
@@ -250,7 +263,7 @@ impl<S: Sample> Entry<S> {
             age: answer.map(|answer| now.saturating_duration_since(answer.came)),
             fresh_for,
             usable_for,
-            asking: self.flight.is_some(),
+            asking: self.is_flying() || self.booked.is_some(),
             failures: failed.map_or(0, |failed| failed.in_a_row),
             back_off,
             failure: failed.map(|failed| failed.error.clone()),

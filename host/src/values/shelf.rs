@@ -13,10 +13,11 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::{
-    entry::{Entry, Flight, Next, Value, Verdict, lost},
+    entry::{Entry, Flight, Judged, Next, Value, Verdict, lost},
     judge::judge,
     question::{Place, Question},
     store::{Evict, Store},
@@ -107,8 +108,7 @@ impl<Q: Question> Shelf<Q> {
         let step = match kept.entries.get_mut(question).map(|entry| entry.ask(&self.policy, question, now)) {
             Some(Next::Answer(verdict, refresh)) => {
                 if let Some(at) = refresh.filter(|_| kept.pause(question, now).is_none()) {
-                    self.store.metrics.value_refreshes.get_or_create(&self.labels()).inc();
-                    self.fly(&mut kept, question, at, now);
+                    self.book(&mut kept, question, at);
                 }
                 Step::Told(verdict)
             }
@@ -118,7 +118,7 @@ impl<Q: Question> Shelf<Q> {
                     let entry = kept.entries.get_mut(question);
                     Step::Told(entry.and_then(|entry| entry.stand_in(&self.policy, question, now)).ok_or(error))
                 }
-                None => Step::Wait(self.fly(&mut kept, question, now, now), true),
+                None => Step::Wait(self.fly(&mut kept, question, now), true),
             },
         };
         if let Step::Told(Ok(Value { cache: CacheState::Fallback, .. })) = &step
@@ -130,8 +130,8 @@ impl<Q: Question> Shelf<Q> {
         step
     }
 
-    /// Has the plugin asked at `at`. It is asked to the end, which its own deadline sets, whether or not somebody still waits.
-    fn fly(&self, kept: &mut Kept<Q>, question: &Q, at: Instant, now: Instant) -> Flight<Q::Sample> {
+    /// Has the plugin asked. It is asked to the end, which its own deadline sets, whether or not somebody still waits.
+    fn fly(&self, kept: &mut Kept<Q>, question: &Q, now: Instant) -> Flight<Q::Sample> {
         let (tell, flight) = watch::channel(None);
         let key = match kept.entries.get_key_value(question) {
             Some((key, _)) => key.clone(),
@@ -142,9 +142,6 @@ impl<Q: Question> Shelf<Q> {
         }
         let this = self.this.clone();
         tokio::spawn(async move {
-            if at > now {
-                sleep_until(at).await;
-            }
             let Some(this) = this.upgrade() else { return };
             let asked = Instant::now();
             let outcome = key.ask(&*this.provider).await;
@@ -152,6 +149,32 @@ impl<Q: Question> Shelf<Q> {
             tell.send_replace(Some(verdict));
         });
         flight
+    }
+
+    /// Has the plugin asked at `at`. Until then the entry may be evicted like others, and the timer with it.
+    fn book(&self, kept: &mut Kept<Q>, question: &Q, at: Instant) {
+        let Some((key, _)) = kept.entries.get_key_value(question) else { return };
+        let (key, this) = (key.clone(), self.this.clone());
+        let timer = tokio::spawn(async move {
+            sleep_until(at).await;
+            if let Some(this) = this.upgrade() {
+                this.refresh(&key);
+            }
+        });
+        if let Some(entry) = kept.entries.get_mut(question) {
+            entry.booked = Some(AbortOnDropHandle::new(timer));
+        }
+    }
+
+    fn refresh(&self, question: &Q) {
+        let mut kept = self.kept();
+        let Some(entry) = kept.entries.get_mut(question) else { return };
+        // It is the timer itself that is at work here, and it is not to be aborted.
+        entry.booked.take().map(AbortOnDropHandle::detach);
+        if !entry.is_flying() {
+            self.store.metrics.value_refreshes.get_or_create(&self.labels()).inc();
+            self.fly(&mut kept, question, Instant::now());
+        }
     }
 
     fn add(&self, kept: &mut Kept<Q>, question: &Q, now: Instant) -> Arc<Q> {
@@ -204,11 +227,7 @@ impl<Q: Question> Shelf<Q> {
     }
 
     /// The samples with the age of the oldest, or why they are not believed.
-    fn judged(
-        &self,
-        question: &Q,
-        samples: Arc<[Q::Sample]>,
-    ) -> Result<(Arc<[Q::Sample]>, std::time::Duration), FetchError> {
+    fn judged(&self, question: &Q, samples: Arc<[Q::Sample]>) -> Judged<Q::Sample> {
         let last = self.kept().entries.get(question).and_then(|entry| entry.usable(Instant::now()).cloned());
         let place = question.place();
         match judge(&self.policy, &place.metric, &samples, last.as_deref(), UnixMillis::now()) {
@@ -297,7 +316,7 @@ impl<Q: Question> Evict for Shelf<Q> {
             let Some(key) = kept.clock.pop_front() else { return false };
             let Some(entry) = kept.entries.get_mut(&key) else { continue };
             let in_use = std::mem::take(&mut entry.is_in_use) && passed_over < PASSED_OVER;
-            if entry.flight.is_none() && !in_use {
+            if !entry.is_flying() && !in_use {
                 self.remove(&mut kept, &key);
                 return true;
             }

@@ -63,7 +63,7 @@ async fn ask(stage: &Stage, series: &str) -> Result<ExternalAnswer, FetchError> 
 
 async fn value(stage: &Stage) -> (i64, CacheState) {
     let answer = ask(stage, "").await.unwrap();
-    (answer.samples[0].value.units(), answer.cache)
+    (answer.samples.first().unwrap().value.units(), answer.cache)
 }
 
 #[tokio::test]

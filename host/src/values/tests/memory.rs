@@ -44,6 +44,24 @@ async fn a_flood_of_selectors_stays_within_the_budget_and_spares_what_is_used() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flood_that_looks_like_use_stays_within_the_budget_too() {
+    let store = Arc::new(Store::with_limit(LIMIT, Arc::default()));
+    let scripted = Scripted::new([Reply::good("7")]);
+    let flooded = stored("flooded", scripted.clone(), &store);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for number in 0..5_000 {
+        for _ in 0..3 {
+            ask(&flooded, &flood(number)).await;
+        }
+        assert!(store.bytes() <= LIMIT, "{} bytes after {number}", store.bytes());
+        settled().await;
+        assert!(tasks() < LIMIT / 512, "{} timers after {number}: what is evicted leaves none behind", tasks());
+    }
+    drop(flooded);
+    assert_eq!((store.bytes(), Arc::strong_count(&scripted)), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_too_large_is_given_and_not_kept() {
     let store = Arc::new(Store::with_limit(LIMIT, Arc::default()));
     let values = vec!["7"; 1000];

@@ -120,18 +120,18 @@ impl World {
                 self.given.push(Given { key, came: Instant::now(), age });
                 // Whoever is too old is a failure; where just so, the machine's clock decides.
                 if age > MAX_AGE {
-                    self.failures[key] += 1
+                    self.failures[key] += 1;
                 } else {
-                    self.succeed(key)
+                    self.succeed(key);
                 }
                 let timestamp = UnixMillis(UnixMillis::now().0 - age.as_millis() as u64);
                 Ok(ExternalSample { labels: Vec::new(), value, timestamp, window: None })
             }
             Step::Fail(_, reason, wait) => {
                 if *reason == Reason::MetricNotFound {
-                    self.succeed(key)
+                    self.succeed(key);
                 } else {
-                    self.failures[key] += 1
+                    self.failures[key] += 1;
                 }
                 Err(FetchError { retry_after: wait.map(Duration::from_secs), ..FetchError::new(*reason, "on purpose") })
             }
@@ -173,9 +173,9 @@ async fn run(steps: Vec<Step>) {
             }
         }
         settled().await;
-        let (done, rest) = waiting.into_iter().partition(|(_, asking)| asking.is_finished());
+        let (done, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(_, asking)| asking.is_finished());
         waiting = rest;
-        for (key, asking) in Vec::from(done) as Vec<(usize, JoinHandle<_>)> {
+        for (key, asking) in done {
             world.check(key, &asking.await.unwrap());
         }
     }
