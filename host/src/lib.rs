@@ -4,7 +4,7 @@
 //! - [`serve`]: bytes to requests; [`certificates`]: which certificate it serves
 //! - [`auth`]: who asks, and may they
 //! - [`api`]: the Kubernetes dialect
-//! - [`registry`]: which plugin answers
+//! - [`registry`]: which plugin answers; [`values`]: what it answered lately
 //! - [`runtime`]: runs guests; [`egress`]: their requests to backends; [`objects`]: what they may know of the cluster
 //! - [`source`]: where plugins come from; [`manifest`] and [`bundle`]: what they are made of; [`policy`]: what the operator grants
 //!   them; [`reload`]: from events to swaps
@@ -29,3 +29,4 @@ pub mod runtime;
 pub mod serve;
 pub mod source;
 pub mod telemetry;
+pub mod values;

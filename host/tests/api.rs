@@ -20,8 +20,9 @@ use http::{Method, Request, StatusCode, header};
 use wasm_metrics_adapter::{
     api::{Api, Status, path},
     model::{
-        Catalog, CustomAnswer, CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery, ExternalSample,
-        FetchError, GroupResource, Kind, Kinds, MetricName, ObjectSelection, PluginId, Provider, Reason, UnixMillis,
+        CacheState, Catalog, CustomAnswer, CustomMetric, CustomQuery, CustomSample, ExternalAnswer, ExternalQuery,
+        ExternalSample, FetchError, GroupResource, Kind, Kinds, MetricName, ObjectSelection, PluginId, Provider,
+        Reason, UnixMillis,
     },
     objects::FixedObjects,
 };
@@ -65,7 +66,7 @@ impl Provider for Fake {
             "down" => Err(FetchError::new(Reason::Unavailable, "the backend\nis down").of(&plugin())),
             _ => Err(FetchError::new(Reason::MetricNotFound, "no plugin serves it")),
         };
-        samples.map(|samples| CustomAnswer { plugin: plugin(), samples })
+        samples.map(|samples| CustomAnswer { plugin: plugin(), samples: samples.into(), cache: CacheState::None })
     }
 
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError> {
@@ -82,7 +83,12 @@ impl Provider for Fake {
             "many" => (0..2000).map(|number| sample(&format!("bar{number}"), "42")).collect(),
             _ => return Err(FetchError::new(Reason::MetricNotFound, "no plugin serves it")),
         };
-        Ok(ExternalAnswer { plugin: plugin(), metric: query.metric.clone(), samples })
+        Ok(ExternalAnswer {
+            plugin: plugin(),
+            metric: query.metric.clone(),
+            samples: samples.into(),
+            cache: CacheState::None,
+        })
     }
 }
 

@@ -50,7 +50,7 @@ fn every_example_of_a_plugin_is_accepted() {
     parse(&read("deploy/examples/plugin/plugin.yaml"));
     let text = read("docs/plugin-configuration.md");
     let examples: Vec<_> = blocks(&text, "yaml").into_iter().filter_map(plugin_yaml).collect();
-    assert_eq!(examples.len(), 6, "the whole one, claims, parts, backends, credentials, secrets");
+    assert_eq!(examples.len(), 7, "the whole one, claims, parts, backends, credentials, secrets, values");
     for example in examples {
         parse(&example);
     }
@@ -74,7 +74,8 @@ fn every_example_of_a_policy_is_accepted_and_the_table_has_every_ceiling() {
 /// Rows of the table of limits, as name, default, least and most.
 fn documented_limits() -> Vec<[String; 4]> {
     let text = read("docs/plugin-configuration.md");
-    let (_, section) = text.split_once("### Limits").unwrap();
+    let (_, rest) = text.split_once("### Limits").unwrap();
+    let section = rest.split("\n###").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| {
         let cells: Vec<_> = row.split('|').map(|cell| cell.replace('`', "").trim().to_owned()).collect();
@@ -98,6 +99,27 @@ fn limits_are_as_documented() {
         let above = most.replacen(&digits, &(digits.parse::<u64>().unwrap() + 1).to_string(), 1);
         assert!(PluginConfiguration::parse(Some(&set(&name, &above))).is_err(), "{name}: {above}");
     }
+}
+
+#[test]
+fn the_times_of_values_are_as_documented() {
+    let text = read("docs/plugin-configuration.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `cache."));
+    let mut names = BTreeSet::new();
+    for row in rows {
+        let cells: Vec<_> = row.split('|').map(|cell| cell.replace('`', "").trim().to_owned()).collect();
+        let (least, most) = cells[2].split_once(", ").unwrap();
+        let set = |value: &str| format!("{HEAD}cache: {{ {}: {value} }}", cells[0]);
+        assert_eq!(parse(&set(&cells[1])), PluginConfiguration::default(), "{}", cells[0]);
+        let digits: String = most.chars().take_while(char::is_ascii_digit).collect();
+        let above = most.replacen(&digits, &(digits.parse::<u64>().unwrap() + 1).to_string(), 1);
+        for bound in [least, most] {
+            parse(&set(bound));
+        }
+        assert!(PluginConfiguration::parse(Some(&set(&above))).is_err(), "{}: {above}", cells[0]);
+        names.insert(cells[0].clone());
+    }
+    assert_eq!(names, ["maxAge", "staleFor", "ttl"].map(str::to_owned).into());
 }
 
 /// Long flags of a command.
@@ -134,6 +156,9 @@ fn used_metrics() -> telemetry::Metrics {
     metrics.call_seconds.get_or_create(&plugin).observe(1.0);
     metrics.log_dropped.get_or_create(&plugin).inc();
     metrics.unmeasured.get_or_create(&telemetry::ObjectLabels { plugin: "a/b".to_owned(), object: "pod" }).inc();
+    metrics.value_answers.get_or_create(&telemetry::AnswerLabels { plugin: "a/b".to_owned(), cache: "hit" }).inc();
+    metrics.value_refreshes.get_or_create(&plugin).inc();
+    metrics.value_refusals.get_or_create(&telemetry::RefusalLabels { plugin: "a/b".to_owned(), rule: "min" }).inc();
     metrics.loads.get_or_create(&telemetry::LoadLabels { plugin: "a/b".to_owned(), outcome: "loaded" }).inc();
     metrics.generation.get_or_create(&plugin).set(1);
     metrics.rejected.get_or_create(&plugin).set(0);

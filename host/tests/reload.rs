@@ -23,6 +23,8 @@ mod stage;
 mod support;
 #[path = "reload/tenants.rs"]
 mod tenants;
+#[path = "reload/values.rs"]
+mod values;
 
 use std::sync::Arc;
 

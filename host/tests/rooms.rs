@@ -18,13 +18,17 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("api", &["model"]),
     ("registry", &["model"]),
     ("egress", &["model"]),
+    ("values", &["model", "telemetry"]),
     ("runtime", &["model", "egress", "telemetry"]),
     ("objects", &["model"]),
     ("source", &["model"]),
     ("manifest", &["model"]),
     ("policy", &["egress", "manifest", "model"]),
     ("bundle", &["manifest", "model", "source"]),
-    ("reload", &["bundle", "egress", "manifest", "model", "policy", "registry", "runtime", "source", "telemetry"]),
+    (
+        "reload",
+        &["bundle", "egress", "manifest", "model", "policy", "registry", "runtime", "source", "telemetry", "values"],
+    ),
     ("config", &["telemetry"]),
     ("telemetry", &[]),
     (
@@ -46,6 +50,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
             "serve",
             "source",
             "telemetry",
+            "values",
         ],
     ),
     ("cli", &["app", "config", "manifest", "model", "runtime", "telemetry"]),
@@ -67,7 +72,20 @@ const CRATES: [(&[&str], &[&str]); 11] = [
     (&["anyhow"], &["app", "cli", "telemetry"]),
     (
         &["tokio", "tokio_util"],
-        &["app", "auth", "bundle", "certificates", "cli", "egress", "objects", "reload", "runtime", "serve", "source"],
+        &[
+            "app",
+            "auth",
+            "bundle",
+            "certificates",
+            "cli",
+            "egress",
+            "objects",
+            "reload",
+            "runtime",
+            "serve",
+            "source",
+            "values",
+        ],
     ),
 ];
 

@@ -158,7 +158,7 @@ async fn an_external_metric_comes_with_its_labels_and_value() {
     let plugin = probe("external").config("value", "2500m").load().await;
     let answer = external_where(&plugin, "shop", "queue=orders").await.unwrap();
     assert_eq!(answer.metric, name("probe"));
-    let [sample] = answer.samples.as_slice() else { panic!("{answer:?}") };
+    let [sample] = &*answer.samples else { panic!("{answer:?}") };
     assert_eq!(sample.value, "2500m".parse().unwrap());
     let labels = [("metric", "probe"), ("namespace", "shop"), ("queue", "orders")];
     let labels: Vec<_> = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();

@@ -69,14 +69,14 @@ fn configuration(origin: &str) -> Value {
 }
 
 /// A small HTTP/1.1 server that remembers what it was asked.
-struct Backend {
-    origin: String,
+pub(crate) struct Backend {
+    pub(crate) origin: String,
     requests: Arc<Mutex<Vec<String>>>,
     accepting: JoinHandle<()>,
 }
 
 impl Backend {
-    async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let origin = format!("http://{}", listener.local_addr()?);
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -93,6 +93,11 @@ impl Backend {
             }
         });
         Ok(Self { origin, requests, accepting })
+    }
+
+    /// How many requests it has answered.
+    pub(crate) fn count(&self) -> usize {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     fn last_request(&self) -> Option<String> {

@@ -38,7 +38,7 @@ pub(crate) async fn cpu_memory_and_start(world: &mut World) -> Result<()> {
     let build =
         if programs::adapter()?.components().any(|part| part.as_os_str() == "release") { "release" } else { "debug" };
     let each = cpu as f64 * 1_000.0 / REQUESTS as f64;
-    world.figures.push(format!("{build} build: {each:.0} us of CPU for each of {REQUESTS} external requests, {PARALLEL} in parallel, in {took:.1?}"));
+    world.figures.push(format!("{build} build: {each:.0} us of CPU for each of {REQUESTS} external requests, {PARALLEL} in parallel, answers kept for a second, in {took:.1?}"));
     world
         .figures
         .push(format!("{build} build: {} MiB resident with ten plugins more than the other cases left", memory >> 10));

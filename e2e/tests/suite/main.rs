@@ -40,6 +40,7 @@ mod rollout;
 mod runner;
 mod tenants;
 mod trust;
+mod values;
 mod walkthrough;
 mod world;
 
@@ -158,6 +159,8 @@ fn installed() -> Vec<Case> {
         case!(tenants::a_tenants_plugin_scales_an_autoscaler_of_its_namespace),
         case!(tenants::each_refusal_is_told_in_the_tenants_namespace),
         case!(tenants::a_tightened_policy_withdraws_a_running_plugin),
+        case!(values::a_thousand_requests_cost_one_backend_request_a_ttl),
+        case!(values::a_dead_backend_is_covered_for_a_time_and_told),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
         case!(encodings::kubectl_get_prints_an_external_metric),

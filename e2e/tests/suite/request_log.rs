@@ -42,7 +42,7 @@ async fn line(world: &World, audit_id: &str) -> Result<String> {
 }
 
 /// What both replicas have logged.
-fn logs(world: &World) -> Result<String> {
+pub(crate) fn logs(world: &World) -> Result<String> {
     let folder = world.control_plane.folder();
     let logs = [0, 1].map(|replica| folder.join(format!("adapter-{replica}.log")));
     let read = logs.iter().map(|log| std::fs::read_to_string(log).with_context(|| log.display().to_string()));

@@ -33,7 +33,7 @@ pub(super) async fn respond(
         series: &query.series,
     };
     let kind = kind(api, target, &query, &asked).await?;
-    let CustomAnswer { plugin, samples } =
+    let CustomAnswer { plugin, samples, cache } =
         provider.custom(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
     check(&query, &samples).map_err(|error| Status::of_fetch(&error, &asked))?;
 
@@ -54,7 +54,7 @@ pub(super) async fn respond(
             shaped.write_list(&List::new(version, items.collect()))
         }
     };
-    Ok(Outcome::of_plugin(plugin).attach(response))
+    Ok(Outcome::of_answer(plugin, cache).attach(response))
 }
 
 /// The kind of the target's objects, if they live where the path says. Scope is the API server's word, never a guest's: who may

@@ -39,5 +39,5 @@ pub(super) async fn respond(
     let external = provider.external(&query).await.map_err(|error| Status::of_fetch(&error, &asked))?;
     let item = |sample| ExternalMetricValue::new(external.metric.as_str(), sample);
     let list = List::new(GroupVersion::External, external.samples.iter().map(item).collect());
-    Ok(Outcome::of_plugin(external.plugin).attach(shaped.write_list(&list)))
+    Ok(Outcome::of_answer(external.plugin, external.cache).attach(shaped.write_list(&list)))
 }

@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 
-use crate::model::PluginId;
+use crate::model::{CacheState, PluginId};
 
 /// An extension of responses, for the request log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,11 +13,13 @@ pub struct Outcome {
     pub reason: Option<&'static str>,
     /// The same in one printable line. It may say more than the client is told.
     pub message: Option<String>,
+    /// What the value cache had to do with it.
+    pub cache: CacheState,
 }
 
 impl Outcome {
-    pub(super) fn of_plugin(plugin: PluginId) -> Self {
-        Self { plugin: Some(plugin), ..Self::default() }
+    pub(super) fn of_answer(plugin: PluginId, cache: CacheState) -> Self {
+        Self { plugin: Some(plugin), cache, ..Self::default() }
     }
 
     pub(super) fn attach(self, mut response: Response) -> Response {

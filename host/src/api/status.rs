@@ -134,7 +134,7 @@ impl Status {
     /// With what the log is to know of the failure.
     fn told_of(mut self, error: &FetchError) -> Self {
         let (plugin, reason) = (error.plugin.clone(), Some(error.reason.as_str()));
-        *self.outcome = Outcome { plugin, reason, message: Some(one_line(&error.to_string())) };
+        *self.outcome = Outcome { plugin, reason, message: Some(one_line(&error.to_string())), cache: error.cache };
         self
     }
 

@@ -66,7 +66,7 @@ fn line(answered: Answered<'_>, labels: RequestLabels) -> RequestLine {
         metric: target.as_ref().ok().and_then(metric),
         explain: target.as_ref().ok().and_then(explain),
         plugin: outcome.plugin.map(|plugin| plugin.to_string()),
-        cache: "none",
+        cache: outcome.cache.as_str(),
         status: labels.code,
         reason: outcome.reason,
         message: outcome.message,

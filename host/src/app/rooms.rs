@@ -35,6 +35,7 @@ use crate::{
         report::{EventReporter, LogReporter},
     },
     telemetry::Metrics,
+    values,
 };
 
 /// Who asks, and may they.
@@ -147,6 +148,7 @@ impl Rooms {
             dependencies: self.dependencies.clone(),
             reporter: self.reporter.clone(),
             egress: self.egress.clone(),
+            values: Arc::new(values::Store::new(metrics.clone())),
             kinds: self.kinds.clone(),
             grants,
             policy: self.policy.clone(),

@@ -177,7 +177,7 @@ fn bytes(field: Field, (least, most): (u64, u64)) -> Result<u64, ManifestError> 
     }
 }
 
-fn count(field: Field, (least, most): (i64, i64)) -> Result<u32, ManifestError> {
+pub(super) fn count(field: Field, (least, most): (i64, i64)) -> Result<u32, ManifestError> {
     // Every ceiling of a count is far below 2^32.
     Ok(u32::try_from(field.integer(least, most)?).unwrap_or(u32::MAX))
 }

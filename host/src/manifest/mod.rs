@@ -11,10 +11,11 @@ mod limits;
 mod secrets;
 mod serves;
 mod tls;
+mod values;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::model::Claims;
+use crate::model::{Claims, ValuePolicy};
 
 pub use ceiling::Excess;
 pub use component::{Component, OciArtifact, Parts};
@@ -54,6 +55,8 @@ pub struct PluginConfiguration {
     pub ca_from: Option<ConfigMapKey>,
     /// What it may use.
     pub limits: Limits,
+    /// How long its values are kept, and which are believed: `cache`, `onError` and `guard`.
+    pub values: ValuePolicy,
 }
 
 impl Default for PluginConfiguration {
@@ -69,6 +72,7 @@ impl Default for PluginConfiguration {
             secrets: BTreeMap::new(),
             ca_from: None,
             limits: Limits::default(),
+            values: ValuePolicy::default(),
         }
     }
 }
@@ -178,6 +182,9 @@ impl PluginConfiguration {
             "secrets",
             "tls",
             "limits",
+            "cache",
+            "onError",
+            "guard",
         ];
         let mut fields = Fields::of(root, &known)?;
         fields.expect_kind(KIND)?;
@@ -194,6 +201,7 @@ impl PluginConfiguration {
             secrets: secrets.unwrap_or_default(),
             ca_from: fields.take("tls").map(tls::parse).transpose()?,
             limits: fields.take("limits").map(Limits::parse).transpose()?.unwrap_or_default(),
+            values: values::parse(&mut fields)?,
         })
     }
 }

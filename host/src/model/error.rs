@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::PluginId;
+use super::{CacheState, PluginId};
 
 /// What a failure means to the client. The first eight are a plugin's own (`reason` in wit/v0.1/types.wit).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,12 +61,14 @@ pub struct FetchError {
     pub message: String,
     /// How long asking again makes no sense, as the plugin said.
     pub retry_after: Option<Duration>,
+    /// What the value cache had to do with it.
+    pub cache: CacheState,
 }
 
 impl FetchError {
     /// An error that no plugin has been named for yet.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, plugin: None, message: message.into(), retry_after: None }
+        Self { reason, plugin: None, message: message.into(), retry_after: None, cache: CacheState::None }
     }
 
     /// What metrics.k8s.io says where no plugin claims it. Unavailable rather than an empty list: an autoscaler's owner must

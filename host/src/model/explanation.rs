@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, NodeSample, PluginId, PodRef, PodSample,
+    CacheView, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, NodeSample, PluginId, PodRef, PodSample,
     Provider, Quantity, ResourceAnswer, UnixMillis,
 };
 
@@ -66,7 +66,7 @@ pub struct Explanation {
     /// Metrics of the namespace of the question that are named nearly alike, the nearest first; for a metric that nobody claims.
     pub similar: Vec<String>,
     /// What the cache of values knows of the question; absent where there is no such cache.
-    pub cache: Option<CacheState>,
+    pub cache: Option<CacheView>,
     /// The plugin's call for just this explanation; absent where no plugin was called.
     pub call: Option<PluginCall>,
 }
@@ -152,21 +152,6 @@ pub enum Precedence {
     Priority,
     /// The namespace and name of the ConfigMap decide between claims that are alike.
     Name,
-}
-
-/// What a cache of values knows of a question.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheState {
-    /// In a word, as in the request log: what a client that does not ask for an explanation gets.
-    pub state: &'static str,
-    /// How old the value is that is kept.
-    pub age: Option<Duration>,
-    /// When it is asked for anew.
-    pub next_refresh: Option<Duration>,
-    /// How often it was asked for in vain since the last answer.
-    pub failures: u32,
-    /// How long the plugin is not asked, because it or its backend said so.
-    pub back_off: Option<Duration>,
 }
 
 /// What a plugin did for one question.

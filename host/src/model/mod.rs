@@ -13,13 +13,14 @@ mod quote;
 mod request;
 mod selector;
 mod usage;
+mod values;
 
 pub use claims::{Claims, CustomPattern, Listed, Pattern};
 pub use cluster::{Endpoint, Kind, Kinds, Objects};
 pub use connection::Connection;
 pub use error::{AuthError, FetchError, Reason};
 pub use explanation::{
-    BackendCall, BackendOutcome, CacheState, CallLimits, ConsideredClaim, Detail, Excerpt, Explanation, GuestValue,
+    BackendCall, BackendOutcome, CallLimits, ConsideredClaim, Detail, Excerpt, Explanation, GuestValue,
     LogLine, Lookup, MetricAnswer, MetricQuery, PluginCall, Precedence, RawExchange, Standing,
 };
 pub use metric::{CustomMetric, GroupResource, InvalidMetricName, MetricName, UnixMillis};
@@ -33,3 +34,4 @@ pub use quote::{Quoted, is_printable};
 pub use request::{Attributes, ResourceAttributes, User};
 pub use selector::{InvalidSelector, Operator, Requirement, Selector};
 pub use usage::{ContainerUsage, Inventory, Measurable, NodeSample, PodRef, PodSample, ResourceAnswer, Usage};
+pub use values::{CacheState, CacheView, Fallback, Guard, ValuePolicy};

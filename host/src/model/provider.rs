@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    CustomMetric, Detail, Explanation, FetchError, MetricName, MetricQuery, NodeSample, PluginId, PodRef, PodSample,
-    Quantity, ResourceAnswer, Selector, UnixMillis,
+    CacheState, CustomMetric, Detail, Explanation, FetchError, MetricName, MetricQuery, NodeSample, PluginId, PodRef,
+    PodSample, Quantity, ResourceAnswer, Selector, UnixMillis,
 };
 
 /// Answers metrics.
@@ -78,8 +78,10 @@ pub enum ObjectSelection {
 pub struct CustomAnswer {
     /// Whose answer it is.
     pub plugin: PluginId,
-    /// A value for each object.
-    pub samples: Vec<CustomSample>,
+    /// A value for each object; shared, because a cached answer is given to many.
+    pub samples: Arc<[CustomSample]>,
+    /// What the value cache had to do with it.
+    pub cache: CacheState,
 }
 
 /// One object's value.
@@ -113,8 +115,10 @@ pub struct ExternalAnswer {
     pub plugin: PluginId,
     /// The metric's name as its plugin listed it, or as the client sent it.
     pub metric: MetricName,
-    /// Its series.
-    pub samples: Vec<ExternalSample>,
+    /// Its series; shared as those of [`CustomAnswer`].
+    pub samples: Arc<[ExternalSample]>,
+    /// What the value cache had to do with it.
+    pub cache: CacheState,
 }
 
 /// One series' value.

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    CustomMetric, CustomPattern, CustomSample, ExternalSample, GroupResource, MetricName, NodeSample, ObjectSelection,
-    Pattern, Quantity, Selector, UnixMillis, Usage,
+    CacheState, CustomMetric, CustomPattern, CustomSample, ExternalSample, GroupResource, MetricName, NodeSample,
+    ObjectSelection, Pattern, Quantity, Selector, UnixMillis, Usage,
 };
 
 /// Answers with its own name as the object or label, and with its version as the value.
@@ -38,14 +38,19 @@ impl Provider for Fake {
         }
         let value = Quantity::integer(self.version);
         let sample = CustomSample { object: self.name.clone(), value, timestamp: UnixMillis(0), window: None };
-        Ok(CustomAnswer { plugin: self.id(), samples: vec![sample] })
+        Ok(CustomAnswer { plugin: self.id(), samples: [sample].into(), cache: CacheState::None })
     }
 
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError> {
         let labels = vec![("plugin".to_owned(), self.name.clone())];
         let value = Quantity::integer(self.version);
         let sample = ExternalSample { labels, value, timestamp: UnixMillis(0), window: None };
-        Ok(ExternalAnswer { plugin: self.id(), metric: query.metric.clone(), samples: vec![sample] })
+        Ok(ExternalAnswer {
+            plugin: self.id(),
+            metric: query.metric.clone(),
+            samples: [sample].into(),
+            cache: CacheState::None,
+        })
     }
 
     async fn nodes(&self, _: &[String]) -> Result<ResourceAnswer<NodeSample>, FetchError> {

@@ -44,6 +44,7 @@ use crate::{
     runtime::Runtime,
     source::{Dependencies, Event, RawPlugin, Reporter},
     telemetry::{Latch, Metrics},
+    values,
 };
 
 /// How long readiness waits for the plugins that were there at the start, so that a rolling update never answers 404 for a metric
@@ -62,6 +63,8 @@ pub struct Shared {
     pub reporter: Arc<dyn Reporter>,
     /// For the plugins' HTTP clients.
     pub egress: Arc<egress::Shared>,
+    /// The memory of plugins' answers.
+    pub values: Arc<values::Store>,
     /// Kinds of objects, asked for when a plugin lists one, so that discovery knows it.
     pub kinds: Arc<dyn Kinds>,
     /// What the operator grants to every plugin.

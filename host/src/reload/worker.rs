@@ -23,6 +23,7 @@ use crate::{
     runtime::{Plugin, Validation},
     source::{RawPlugin, Report},
     telemetry::{LoadLabels, PluginLabels},
+    values::Cached,
 };
 
 /// The first wait before a version that may yet work is tried again; doubles up to the longest.
@@ -65,6 +66,8 @@ struct Granted {
 /// The version that serves.
 struct Serving {
     plugin: Arc<Plugin>,
+    /// The plugin with its memory, which is as old as this generation.
+    cached: Arc<Cached>,
     /// As [`Version::code`].
     code: Option<[u8; 32]>,
     granted: Granted,
@@ -264,7 +267,10 @@ impl Worker {
     /// Swaps `plugin` in, with its list; a list that fails leaves the last one.
     async fn serve(&mut self, plugin: Arc<Plugin>, code: Option<[u8; 32]>, granted: Granted) {
         let last = self.serving.take().map(|serving| serving.listed).unwrap_or_default();
-        let mut serving = Serving { plugin, code, granted, listed: last, next_list: Instant::now(), failed_lists: 0 };
+        let values = &granted.configuration.values;
+        let cached = Arc::new(Cached::new(self.id.clone(), plugin.clone(), values, &self.shared.values));
+        let next_list = Instant::now();
+        let mut serving = Serving { plugin, cached, code, granted, listed: last, next_list, failed_lists: 0 };
         serving.list(&self.shared).await;
         self.generation.0 += 1;
         self.is_orphaned = false;
@@ -283,7 +289,7 @@ impl Worker {
     }
 
     fn swap(&self, serving: &Serving) {
-        let (provider, listed) = (serving.plugin.clone(), serving.listed.clone());
+        let (provider, listed) = (serving.cached.clone(), serving.listed.clone());
         let Granted { configuration, ceilings, .. } = &serving.granted;
         self.enter(configuration.claims.clone(), ceilings.listed, State::Ready { provider, listed });
     }

@@ -24,9 +24,9 @@ use super::{
 use crate::{
     egress,
     model::{
-        Catalog, CustomAnswer, CustomQuery, CustomSample, Detail, Explanation, ExternalAnswer, ExternalQuery,
-        FetchError, Listed, MetricQuery, NodeSample, ObjectSelection, PluginId, PodRef, PodSample, Provider, Reason,
-        ResourceAnswer,
+        CacheState, Catalog, CustomAnswer, CustomQuery, CustomSample, Detail, Explanation, ExternalAnswer,
+        ExternalQuery, FetchError, Listed, MetricQuery, NodeSample, ObjectSelection, PluginId, PodRef, PodSample,
+        Provider, Reason, ResourceAnswer,
     },
     telemetry::{CallLabels, Metrics, ObjectLabels, PluginLabels},
 };
@@ -291,7 +291,7 @@ impl Provider for Plugin {
             _ => return Err(mismatch().of(self.id())),
         };
         check_objects(&samples, &query.objects).map_err(|fault| FetchError::from(fault).of(self.id()))?;
-        Ok(CustomAnswer { plugin: self.id().clone(), samples })
+        Ok(CustomAnswer { plugin: self.id().clone(), samples: samples.into(), cache: CacheState::None })
     }
 
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError> {
@@ -301,7 +301,12 @@ impl Provider for Plugin {
         match self.ask(Question::External(query.clone())).await? {
             Answer::External(outcome) => {
                 let samples = self.bounded(outcome.map_err(|error| error.of(self.id()))?)?;
-                Ok(ExternalAnswer { plugin: self.id().clone(), metric: query.metric.clone(), samples })
+                Ok(ExternalAnswer {
+                    plugin: self.id().clone(),
+                    metric: query.metric.clone(),
+                    samples: samples.into(),
+                    cache: CacheState::None,
+                })
             }
             _ => Err(mismatch().of(self.id())),
         }

@@ -46,6 +46,24 @@ pub struct ObjectLabels {
     pub object: &'static str,
 }
 
+/// Of an answer that the value cache had to do with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AnswerLabels {
+    /// The ConfigMap, as in `namespace/name`.
+    pub plugin: String,
+    /// `hit`, `miss`, `shared`, `stale`, `fallback` or `back-off`.
+    pub cache: &'static str,
+}
+
+/// Of a plugin's answer that is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusalLabels {
+    /// The ConfigMap, as in `namespace/name`.
+    pub plugin: String,
+    /// `max-age`, `future`, `min`, `max` or `max-change-factor`.
+    pub rule: &'static str,
+}
+
 /// Of a load of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LoadLabels {
@@ -67,6 +85,19 @@ pub struct CompilationLabels {
 pub struct CertificateLabels {
     /// `serving`, `client-ca` or `front-proxy-ca`.
     pub certificate: &'static str,
+}
+
+/// A plugin's counters of answers, found once: whoever counts a hit takes no lock for it.
+#[derive(Debug, Clone)]
+pub struct AnswerCounters(Vec<(&'static str, Counter)>);
+
+impl AnswerCounters {
+    /// Counts an answer; `cache` is a value of the label that the counters were made for.
+    pub fn count(&self, cache: &str) {
+        if let Some((_, counter)) = self.0.iter().find(|(state, _)| *state == cache) {
+            counter.inc();
+        }
+    }
 }
 
 /// Every metric of the process.
@@ -92,6 +123,16 @@ pub struct Metrics {
     pub guest_memory: Gauge,
     /// Pods and nodes without a value in an answer for metrics.k8s.io.
     pub unmeasured: Family<ObjectLabels, Counter>,
+    /// Answers that the value cache had to do with.
+    pub value_answers: Family<AnswerLabels, Counter>,
+    /// Calls into plugins before an answer ended, so that nobody waits.
+    pub value_refreshes: Family<PluginLabels, Counter>,
+    /// Answers that were not believed.
+    pub value_refusals: Family<RefusalLabels, Counter>,
+    /// Bytes of all values that are kept.
+    pub value_cache_bytes: Gauge,
+    /// Answers given up because there was no room for all.
+    pub value_cache_evictions: Counter,
     /// Loads of plugins.
     pub loads: Family<LoadLabels, Counter>,
     /// Where compiled code came from.
@@ -120,6 +161,11 @@ impl Default for Metrics {
             log_dropped: Family::default(),
             guest_memory: Gauge::default(),
             unmeasured: Family::default(),
+            value_answers: Family::default(),
+            value_refreshes: Family::default(),
+            value_refusals: Family::default(),
+            value_cache_bytes: Gauge::default(),
+            value_cache_evictions: Counter::default(),
             loads: Family::default(),
             compilations: Family::default(),
             generation: Family::default(),
@@ -130,6 +176,7 @@ impl Default for Metrics {
         };
         metrics.register_requests(&mut registry);
         metrics.register_plugins(&mut registry);
+        metrics.register_values(&mut registry);
         Self { registry, ..metrics }
     }
 }
@@ -172,6 +219,28 @@ impl Metrics {
         registry.register("plugin_generation", help, self.generation.clone());
         let help = "1 while the newest version of the plugin is not the one that serves";
         registry.register("plugin_rejected", help, self.rejected.clone());
+    }
+
+    fn register_values(&self, registry: &mut Registry) {
+        let help = "Answers for custom and external metrics, by what the value cache had to do with them";
+        registry.register("value_answers", help, self.value_answers.clone());
+        let help = "Calls into plugins before an answer ended, so that nobody waits for the next";
+        registry.register("value_refreshes", help, self.value_refreshes.clone());
+        let help = "Answers of plugins that were not believed: too old, or against their guard";
+        registry.register("value_refusals", help, self.value_refusals.clone());
+        let help = "Memory of the values that are kept";
+        registry.register_with_unit("value_cache", help, Unit::Bytes, self.value_cache_bytes.clone());
+        let help = "Answers given up because there was no room for all";
+        registry.register("value_cache_evictions", help, self.value_cache_evictions.clone());
+    }
+
+    /// The counters of a plugin's answers for these values of the label `cache`.
+    pub fn answers_of(&self, plugin: &str, caches: impl IntoIterator<Item = &'static str>) -> AnswerCounters {
+        let counter = |cache| {
+            let labels = AnswerLabels { plugin: plugin.to_owned(), cache };
+            (cache, self.value_answers.get_or_create_owned(&labels))
+        };
+        AnswerCounters(caches.into_iter().map(counter).collect())
     }
 
     /// The metrics as OpenMetrics text.

@@ -5,7 +5,8 @@ mod readiness;
 mod request_log;
 
 pub use metrics::{
-    CallLabels, CertificateLabels, CompilationLabels, LoadLabels, Metrics, ObjectLabels, PluginLabels, RequestLabels,
+    AnswerCounters, AnswerLabels, CallLabels, CertificateLabels, CompilationLabels, LoadLabels, Metrics, ObjectLabels,
+    PluginLabels, RefusalLabels, RequestLabels,
 };
 pub use readiness::{Latch, Notice, Readiness};
 pub use request_log::{RequestLine, RequestLog, RequestLogEnd, RequestLogging};

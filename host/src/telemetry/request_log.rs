@@ -65,7 +65,7 @@ pub struct RequestLine {
     pub explain: Option<&'static str>,
     /// The plugin that answered or failed.
     pub plugin: Option<String>,
-    /// Whether the value came from a cache: `none`, since there is no cache of values.
+    /// What the value cache had to do with the answer, in a word; `none` for what it does not hold.
     pub cache: &'static str,
     /// The HTTP status.
     pub status: u16,

@@ -25,6 +25,7 @@ use wasm_metrics_adapter::{
     reload::{Board, Reloader, Roll, Shared, Turns},
     source::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Report, Reporter, Secret, is_older},
     telemetry::{Latch, LoadLabels, Metrics, Readiness},
+    values,
 };
 
 use crate::support::{guest, world};
@@ -78,6 +79,7 @@ impl Stage {
             dependencies: objects.clone(),
             reporter: Arc::new(Ear { tell, is_deaf: is_deaf.clone() }),
             egress: world.egress.clone(),
+            values: Arc::new(values::Store::new(metrics.clone())),
             kinds: Arc::new(FixedObjects::default()),
             grants: Grants::default(),
             own_namespace: NAMESPACE.to_owned(),

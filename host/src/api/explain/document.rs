@@ -11,7 +11,7 @@ use crate::{
         group::GroupVersion,
         path::{Form, ResourceTarget, Target},
     },
-    model::{CacheState, ConsideredClaim, Detail, Excerpt, Explanation, PluginId, Precedence, Standing},
+    model::{CacheView, ConsideredClaim, Detail, Excerpt, Explanation, PluginId, Precedence, Standing},
 };
 
 /// What `apiVersion` says: an alpha, as plugin.yaml is.
@@ -88,10 +88,17 @@ struct Cache {
     #[serde(skip_serializing_if = "Option::is_none")]
     age_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_refresh_ms: Option<f64>,
+    fresh_for_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usable_for_ms: Option<f64>,
+    /// Whether the plugin is being asked, or booked to be.
+    asking: bool,
     failures: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     back_off_ms: Option<f64>,
+    /// The last failure, in a word: its text is not looked through for secrets here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'static str>,
 }
 
 impl Document {
@@ -196,13 +203,16 @@ fn why(rule: Precedence) -> &'static str {
 }
 
 impl Cache {
-    fn of(CacheState { state, age, next_refresh, failures, back_off }: CacheState) -> Self {
+    fn of(view: CacheView) -> Self {
         Self {
-            state,
-            age_ms: age.map(millis),
-            next_refresh_ms: next_refresh.map(millis),
-            failures,
-            back_off_ms: back_off.map(millis),
+            state: view.state.as_str(),
+            age_ms: view.age.map(millis),
+            fresh_for_ms: view.fresh_for.map(millis),
+            usable_for_ms: view.usable_for.map(millis),
+            asking: view.asking,
+            failures: view.failures,
+            back_off_ms: view.back_off.map(millis),
+            failure: view.failure.map(|failure| failure.reason.as_str()),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     api::path,
     model::{
-        BackendCall, BackendOutcome, CacheState, CallLimits, Catalog, ConsideredClaim, CustomAnswer, CustomQuery,
+        BackendCall, BackendOutcome, CacheState, CacheView, CallLimits, Catalog, ConsideredClaim, CustomAnswer, CustomQuery,
         Excerpt, Explanation, ExternalAnswer, ExternalQuery, ExternalSample, FetchError, GroupResource, GuestValue,
         Inventory, Kind, Kinds, Measurable, MetricAnswer, MetricQuery, PluginCall, PluginId, Precedence, Provider,
         RawExchange, Reason, Selector, Standing, UnixMillis,
@@ -30,7 +30,7 @@ impl Provider for Fake {
 
     /// No value for one object is nonsense, which the API finds and no provider.
     async fn custom(&self, _: &CustomQuery) -> Result<CustomAnswer, FetchError> {
-        Ok(CustomAnswer { plugin: plugin("queues"), samples: Vec::new() })
+        Ok(CustomAnswer { plugin: plugin("queues"), samples: [].into(), cache: CacheState::None })
     }
 
     async fn external(&self, query: &ExternalQuery) -> Result<ExternalAnswer, FetchError> {
@@ -48,7 +48,7 @@ impl Provider for Fake {
                 samples: (0..57).map(sample).collect(),
             }),
             _ => {
-                Ok(ExternalAnswer { plugin: plugin("queues"), metric: query.metric.clone(), samples: vec![sample(1)] })
+                Ok(ExternalAnswer { plugin: plugin("queues"), metric: query.metric.clone(), samples: [sample(1)].into(), cache: CacheState::None })
             }
         }
     }
@@ -133,7 +133,7 @@ fn explanation(answer: Result<MetricAnswer, FetchError>, detail: Detail) -> Expl
         values: Excerpt { items: vec![value], left_out: 0 },
     };
     let age = Some(Duration::from_millis(500));
-    let cache = CacheState { state: "hit", age, next_refresh: None, failures: 0, back_off: None };
+    let cache = CacheView { state: CacheState::Hit, age, ..CacheView::default() };
     let claims = Excerpt { items: claims, left_out: 0 };
     Explanation { claims, cache: Some(cache), call: Some(call), ..Explanation::of(answer) }
 }
@@ -181,7 +181,7 @@ async fn a_metric_is_explained_with_the_answer_that_a_client_gets() {
                 { "plugin": "plugins/other", "claim": "queue_*", "standing": "loses",
                     "because": "an exact claim comes before a pattern" },
             ] },
-            "cache": { "state": "hit", "ageMs": 500.0, "failures": 0 },
+            "cache": { "state": "hit", "ageMs": 500.0, "asking": false, "failures": 0 },
             "call": {
                 "function": "external-metrics.get", "arguments": { "namespace": "shop" }, "calls": 1,
                 "durationMs": 14.0, "cpuMs": 0.25, "memoryBytes": 1_048_576,

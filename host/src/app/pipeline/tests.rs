@@ -15,8 +15,8 @@ use crate::{
     auth::{AccessDecision, Authenticator, AuthorizationOptions, Authorizer, ReviewError, Reviews, TokenVerdict},
     config::ServeArgs,
     model::{
-        Catalog, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, PluginId, Provider, Reason,
-        UnixMillis,
+        CacheState, Catalog, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, PluginId, Provider,
+        Reason, UnixMillis,
     },
     objects::FixedObjects,
     telemetry::{Readiness, RequestLine, RequestLog, RequestLogging},
@@ -55,7 +55,12 @@ impl Provider for Fake {
             timestamp: UnixMillis(0),
             window: None,
         };
-        Ok(ExternalAnswer { plugin: plugin(), metric: query.metric.clone(), samples: vec![sample] })
+        Ok(ExternalAnswer {
+            plugin: plugin(),
+            metric: query.metric.clone(),
+            samples: [sample].into(),
+            cache: CacheState::None,
+        })
     }
 }
 

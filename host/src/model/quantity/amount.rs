@@ -58,6 +58,17 @@ impl Amount {
         Some(Self::exact(nanos, Self::NANO))
     }
 
+    /// Whether this is more than `factor` times `other`, all of one sign; `None` where that product has too many digits to tell.
+    pub(super) fn exceeds(self, factor: Self, other: Self) -> Option<bool> {
+        let digits = other.digits.checked_mul(factor.digits)?;
+        // The product may be finer than a nano: it is compared and not kept.
+        Some(self > Self::exact(digits, other.exponent.saturating_add(factor.exponent)))
+    }
+
+    pub(super) fn is_zero(self) -> bool {
+        self.digits == 0
+    }
+
     pub(super) fn is_negative(self) -> bool {
         self.digits < 0
     }

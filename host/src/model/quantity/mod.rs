@@ -89,6 +89,21 @@ impl Quantity {
         Some(Self { amount: self.amount.plus(other.amount)?, ..self })
     }
 
+    /// Whether one of the two is more than `factor` times the other, or below 0 where the other is above. Never of 0, which no
+    /// factor leads to or from.
+    pub fn is_beyond_factor(self, other: Self, factor: Self) -> bool {
+        let (one, other, factor) = (self.amount, other.amount, factor.amount);
+        if one.is_zero() || other.is_zero() {
+            return false;
+        }
+        if one.is_negative() != other.is_negative() {
+            return true;
+        }
+        let magnitude = |amount: Amount| if amount.is_negative() { -amount } else { amount };
+        let (one, other) = (magnitude(one), magnitude(other));
+        one.max(other).exceeds(factor, one.min(other)).unwrap_or(true)
+    }
+
     /// The amount in whole units, rounded up, away from zero, and kept within an `i64` (`Quantity.Value` of Go, which answers some
     /// other number for what an int64 can't hold).
     pub fn units(self) -> i64 {

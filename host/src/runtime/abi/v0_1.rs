@@ -279,6 +279,7 @@ fn failure(failure: &types::Failure) -> FetchError {
         plugin: None,
         message: printable(&failure.message),
         retry_after: failure.retry_after_ms.map(|millis| Duration::from_millis(millis.into())),
+        cache: model::CacheState::None,
     }
 }
 

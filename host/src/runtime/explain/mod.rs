@@ -68,10 +68,12 @@ impl Plugin {
 /// A guest that can see a secret could answer with it. Names of objects stay: they are those that were asked for.
 fn without_secrets(mut answer: MetricAnswer, redactor: &Redactor) -> MetricAnswer {
     if let MetricAnswer::External(external) = &mut answer {
-        for (key, value) in external.samples.iter_mut().flat_map(|sample| &mut sample.labels) {
+        let mut samples = external.samples.to_vec();
+        for (key, value) in samples.iter_mut().flat_map(|sample| &mut sample.labels) {
             *key = redactor.mask(key);
             *value = redactor.mask(value);
         }
+        external.samples = samples.into();
     }
     answer
 }
