@@ -160,6 +160,7 @@ async fn inspect(client: &Client, args: &ExplainArgs, namespace: &str) -> Result
         namespace: args.adapter_namespace.clone(),
         service: args.adapter_service.clone(),
         service_account: String::new(),
+        plugin_namespaces: Vec::new(),
     };
     let surroundings = ask::Surroundings::read(client, &installation, &mut report.unanswered).await;
     for question in questions {
