@@ -106,8 +106,6 @@ pub(crate) async fn a_tightened_policy_withdraws_a_running_plugin(world: &mut Wo
     world.expect_status(&path, 404).await?;
     let message = eventually("an Event says why", PATIENCE, async || warning(world, tenant, "governed").await).await?;
     ensure_words(&message, &["its ceiling `plugins` is 0", "ask the platform team", "its metrics are not served"])?;
-    // A file that makes no sense changes nothing, so the one that follows is the next that counts.
-    std::fs::write(&file, "kind: Polcy")?;
     std::fs::write(&file, policy(""))?;
     world.expect_values(&path, &["7"]).await
 }
