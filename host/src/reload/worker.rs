@@ -185,10 +185,8 @@ impl Worker {
 
     /// What is no longer granted ends at once, whatever becomes of the newest version.
     fn withdraw_if_forbidden(&mut self) {
-        let Some(Granted { configuration, inline, .. }) = self.serving.as_ref().map(|serving| &serving.granted) else {
-            return;
-        };
-        if self.shared.judge(&self.id, configuration, *inline).is_err() {
+        let granted = self.serving.as_ref().map(|serving| &serving.granted);
+        if granted.is_some_and(|it| self.shared.judge(&self.id, &it.configuration, it.inline).is_err()) {
             self.withdraw();
             self.told = Told::default();
         }
