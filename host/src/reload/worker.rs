@@ -220,12 +220,7 @@ impl Worker {
         Ok(Granted { configuration, inline, ceilings })
     }
 
-    async fn try_load(
-        &mut self,
-        version: &mut Version,
-        turn: Turn,
-        granted: Granted,
-    ) -> Result<Outcome, LoadFailure> {
+    async fn try_load(&mut self, version: &mut Version, turn: Turn, granted: Granted) -> Result<Outcome, LoadFailure> {
         let raw = version.raw();
         let mut bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await? {
             Assembled::Ready(bundle) => bundle,
