@@ -44,7 +44,7 @@ pub(crate) async fn a_tenants_plugin_scales_an_autoscaler_of_its_namespace(world
     .await
 }
 
-/// Each asks for one thing that no tenant gets; all of them at once, so that none hides another.
+/// Each asks for one thing that no tenant gets.
 pub(crate) async fn each_refusal_is_told_in_the_tenants_namespace(world: &mut World) -> Result<()> {
     admit(world).await?;
     let [tenant, other] = TENANTS;
@@ -79,24 +79,19 @@ pub(crate) async fn each_refusal_is_told_in_the_tenants_namespace(world: &mut Wo
             "its ceiling `sources` is inline, parts",
         ),
     ];
-    for (name, change, _) in &cases {
+    for (name, change, words) in cases {
         let mut configuration = static_configuration(&["refused_depth 666"], &[]);
         let fields = configuration.as_object_mut().context("it is a mapping")?;
         fields.extend(change.as_object().cloned().unwrap_or_default());
         apply(world, tenant, name, &configuration).await?;
-    }
-    for (name, _, words) in &cases {
-        let message = eventually(&format!("an Event says why {name} is refused"), FOUND, async || {
-            warning(world, tenant, name).await
-        })
-        .await?;
+        let why = format!("an Event says why {name} is refused");
+        let message = eventually(&why, FOUND, async || warning(world, tenant, name).await).await?;
         ensure_words(&message, &[words])?;
+        // One after the other: all of them together are more than the quota of a tenant.
+        world.kubectl.run(&["delete", "configmap", name, "--namespace", tenant]).await?;
     }
     world.check_values(&format!("{EXTERNAL}/namespaces/{tenant}/platform_depth"), &["1"]).await?;
     world.expect_status(&format!("{EXTERNAL}/namespaces/{other}/refused_depth"), 404).await?;
-    for (name, ..) in cases {
-        world.kubectl.run(&["delete", "configmap", name, "--namespace", tenant]).await?;
-    }
     e2e::plugins::delete(&world.admin, "platform").await
 }
 
@@ -111,8 +106,6 @@ pub(crate) async fn a_tightened_policy_withdraws_a_running_plugin(world: &mut Wo
     world.expect_status(&path, 404).await?;
     let message = eventually("an Event says why", PATIENCE, async || warning(world, tenant, "governed").await).await?;
     ensure_words(&message, &["its ceiling `plugins` is 0", "ask the platform team", "its metrics are not served"])?;
-    // A file that makes no sense changes nothing, so the one that follows is the next that counts.
-    std::fs::write(&file, "kind: Polcy")?;
     std::fs::write(&file, policy(""))?;
     world.expect_values(&path, &["7"]).await
 }

@@ -196,10 +196,8 @@ impl Worker {
 
     /// What is no longer granted ends at once, whatever becomes of the newest version.
     fn withdraw_if_forbidden(&mut self) {
-        let Some(Granted { configuration, inline, .. }) = self.serving.as_ref().map(|serving| &serving.granted) else {
-            return;
-        };
-        if self.shared.judge(&self.id, configuration, *inline).is_err() {
+        let granted = self.serving.as_ref().map(|serving| &serving.granted);
+        if granted.is_some_and(|it| self.shared.judge(&self.id, &it.configuration, it.inline).is_err()) {
             self.withdraw();
             self.told = Told::default();
         }
@@ -233,12 +231,7 @@ impl Worker {
         Ok(Granted { configuration, inline, ceilings })
     }
 
-    async fn try_load(
-        &mut self,
-        version: &mut Version,
-        turn: Turn,
-        granted: Granted,
-    ) -> Result<Outcome, LoadFailure> {
+    async fn try_load(&mut self, version: &mut Version, turn: Turn, granted: Granted) -> Result<Outcome, LoadFailure> {
         let raw = version.raw();
         let mut bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await? {
             Assembled::Ready(bundle) => bundle,

@@ -370,6 +370,7 @@ async fn a_kubeconfig_that_is_not_there_is_an_error() {
         service: "s".to_owned(),
         service_account: "a".to_owned(),
         output: Format::Text,
+        plugin_namespaces: Vec::new(),
     };
     let error = run(&args, &mut Vec::new()).await.unwrap_err();
     assert!(error.to_string().contains("--kubeconfig"), "{error}");
