@@ -115,6 +115,7 @@ fn used_metrics() -> telemetry::Metrics {
     metrics.call_seconds.get_or_create(&plugin).observe(1.0);
     metrics.unmeasured.get_or_create(&telemetry::ObjectLabels { plugin: "a/b".to_owned(), object: "pod" }).inc();
     metrics.loads.get_or_create(&telemetry::LoadLabels { plugin: "a/b".to_owned(), outcome: "loaded" }).inc();
+    metrics.compilations.get_or_create(&telemetry::CompilationLabels { outcome: "compiled" }).inc();
     metrics.generation.get_or_create(&plugin).set(1);
     metrics.rejected.get_or_create(&plugin).set(0);
     metrics.certificate_ends.get_or_create(&telemetry::CertificateLabels { certificate: "serving" }).set(1);
