@@ -160,6 +160,7 @@ fn used_metrics() -> telemetry::Metrics {
     metrics.value_refreshes.get_or_create(&plugin).inc();
     metrics.value_refusals.get_or_create(&telemetry::RefusalLabels { plugin: "a/b".to_owned(), rule: "min" }).inc();
     metrics.loads.get_or_create(&telemetry::LoadLabels { plugin: "a/b".to_owned(), outcome: "loaded" }).inc();
+    metrics.compilations.get_or_create(&telemetry::CompilationLabels { outcome: "compiled" }).inc();
     metrics.generation.get_or_create(&plugin).set(1);
     metrics.rejected.get_or_create(&plugin).set(0);
     metrics.certificate_ends.get_or_create(&telemetry::CertificateLabels { certificate: "serving" }).set(1);

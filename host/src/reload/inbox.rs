@@ -158,7 +158,7 @@ mod tests {
             let Some(Newest::Version(taken)) = taken.newest else { panic!("nothing") };
             assert_eq!(
                 taken.raw().version,
-                newest.into_iter().filter(|put| *put != "9" && *put != "gone").next_back().unwrap()
+                newest.into_iter().rfind(|put| *put != "9" && *put != "gone").unwrap()
             );
         }
     }
