@@ -4,6 +4,12 @@
 
 #[path = "egress/backend.rs"]
 mod backend;
+#[path = "egress/hostile.rs"]
+mod hostile;
+#[path = "egress/names.rs"]
+mod names;
+#[path = "egress/resilience.rs"]
+mod resilience;
 
 use std::{
     net::IpAddr,
@@ -19,8 +25,8 @@ use backend::{Answer, Backend};
 use bytes::Bytes;
 use wasm_metrics_adapter::{
     egress::{
-        AddressPolicy, Client, Credential, EgressConfig, EgressError, ForbiddenAddress, Origin, Request, Resolve,
-        Response, Shared, TrustRoots,
+        AddressPolicy, Client, Credential, EgressConfig, EgressError, Exceptions, ForbiddenAddress, Origin, Request,
+        Resolve, Response, Shared, TrustRoots,
     },
     model::PluginId,
 };
@@ -74,7 +80,7 @@ fn client_trusting(
     change: impl FnOnce(&mut EgressConfig),
 ) -> Client {
     let origins = origins.iter().map(|text| Origin::parse(text).unwrap()).collect();
-    let mut config = EgressConfig { origins, credentials: Vec::new(), response_bytes: 64 * 1024, exchanges: 8 };
+    let mut config = EgressConfig { origins, response_bytes: 64 * 1024, exchanges: 8, ..EgressConfig::default() };
     change(&mut config);
     let plugin = PluginId { namespace: "shop".to_owned(), name: "queues".to_owned() };
     Client::new(plugin, config, Arc::new(Shared::new(roots, resolver, addresses).unwrap()))

@@ -142,6 +142,7 @@ async fn http_json(origin: &str) -> Plugin {
         credentials: vec![Credential::bearer(allowed, "t0ken").unwrap()],
         response_bytes: 1 << 20,
         exchanges: 4,
+        ..EgressConfig::default()
     };
     load("http-json", &[("metrics", metrics.to_string())], egress).await
 }

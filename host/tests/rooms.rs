@@ -17,7 +17,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("auth", &["config", "model"]),
     ("api", &["model"]),
     ("registry", &["model"]),
-    ("egress", &["model"]),
+    ("egress", &["model", "telemetry"]),
     ("runtime", &["model", "egress", "telemetry"]),
     ("objects", &["model"]),
     ("source", &["model"]),

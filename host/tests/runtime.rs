@@ -11,6 +11,8 @@ mod faults;
 mod imports;
 #[path = "runtime/logs.rs"]
 mod logs;
+#[path = "runtime/sockets.rs"]
+mod sockets;
 mod support;
 #[path = "runtime/usage.rs"]
 mod usage;
@@ -85,7 +87,8 @@ impl Probe {
 
     async fn settings(self) -> PluginSettings {
         let origins = self.origins.iter().map(|origin| egress::Origin::parse(origin).unwrap()).collect();
-        let config = egress::EgressConfig { origins, credentials: Vec::new(), response_bytes: 1 << 20, exchanges: 8 };
+        let config =
+            egress::EgressConfig { origins, response_bytes: 1 << 20, exchanges: 8, ..egress::EgressConfig::default() };
         let http = egress::Client::new(self.id.clone(), config, world().await.egress.clone());
         PluginSettings { id: self.id, config: self.config, http, limits: self.limits }
     }

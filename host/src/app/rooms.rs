@@ -94,8 +94,8 @@ impl Rooms {
             cache_dir: config.compile_cache_dir.clone(),
             child: Some(std::env::current_exe().context("find the adapter's own binary, which is its compiler")?),
         };
-        let runtime = Runtime::new(compiler, guests, objects, kinds.clone(), metrics)?;
-        let egress = egress(config, stop, background).await?;
+        let runtime = Runtime::new(compiler, guests, objects, kinds.clone(), metrics.clone())?;
+        let egress = egress(config, metrics, stop, background).await?;
         Ok(Self { client, auth, kinds, inventory, source, runtime, dependencies, reporter, egress })
     }
 
@@ -229,6 +229,7 @@ fn source(config: &Config, client: Option<&Client>) -> anyhow::Result<Plugins> {
 
 async fn egress(
     config: &Config,
+    metrics: Arc<Metrics>,
     stop: &CancellationToken,
     background: &TaskTracker,
 ) -> anyhow::Result<Arc<egress::Shared>> {
@@ -236,8 +237,13 @@ async fn egress(
         Some(path) => BackendTrust::read(path).await.map(|(roots, file)| (roots, Some(file)))?,
         None => (egress::TrustRoots::system(), None),
     };
-    let addresses = egress::AddressPolicy { loopback: config.internal_cidrs.clone(), api_server: api_server().await };
-    let shared = Arc::new(egress::Shared::new(roots, Arc::new(egress::SystemResolver), addresses)?);
+    let addresses = egress::AddressPolicy {
+        loopback: config.internal_cidrs.clone(),
+        api_server: api_server().await,
+        ..egress::AddressPolicy::default()
+    };
+    let shared = egress::Shared::new(roots, Arc::new(egress::SystemResolver), addresses)?;
+    let shared = Arc::new(shared.with_metrics(metrics));
     if let Some(file) = file {
         background.spawn(file.follow(shared.clone(), stop.clone()));
     }

@@ -14,6 +14,18 @@ pub struct AddressPolicy {
     pub loopback: Vec<IpNet>,
     /// Where the API server answers. What plugins may know of the cluster comes through `objects`.
     pub api_server: Vec<SocketAddr>,
+    /// Where the adapter itself answers: a plugin that asks it asks itself.
+    pub adapter: Vec<SocketAddr>,
+}
+
+/// Whether the operator's exceptions hold for a plugin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Exceptions {
+    /// Those of [`AddressPolicy::loopback`]: for the operator's own plugins.
+    #[default]
+    Operator,
+    /// None: for tenants.
+    None,
 }
 
 /// What is wrong with an address.
@@ -40,6 +52,9 @@ pub enum ForbiddenAddress {
     /// The API server of this cluster.
     #[error("the address of the API server")]
     ApiServer,
+    /// The adapter's own listener.
+    #[error("the adapter's own address")]
+    Adapter,
 }
 
 /// Metadata services outside link-local and reserved ranges, as their vendors document them: Alibaba Cloud, Azure's wire server;
@@ -57,22 +72,27 @@ impl AddressPolicy {
     /// # Errors
     ///
     /// The first rule that it breaks, in any of the forms that it carries.
-    pub fn check(&self, address: SocketAddr) -> Result<(), ForbiddenAddress> {
-        let IpAddr::V6(outer) = address.ip().to_canonical() else { return self.check_one(address) };
+    pub fn check(&self, address: SocketAddr, exceptions: Exceptions) -> Result<(), ForbiddenAddress> {
+        let IpAddr::V6(outer) = address.ip().to_canonical() else { return self.check_one(address, exceptions) };
         for inner in embedded(outer) {
-            self.check_one(SocketAddr::new(inner.into(), address.port()))?;
+            self.check_one(SocketAddr::new(inner.into(), address.port()), exceptions)?;
         }
-        self.check_one(address)
+        self.check_one(address, exceptions)
     }
 
-    fn check_one(&self, address: SocketAddr) -> Result<(), ForbiddenAddress> {
+    fn check_one(&self, address: SocketAddr, exceptions: Exceptions) -> Result<(), ForbiddenAddress> {
         let ip = address.ip().to_canonical();
         let same = |server: &SocketAddr| server.ip().to_canonical() == ip && server.port() == address.port();
         if self.api_server.iter().any(same) {
             return Err(ForbiddenAddress::ApiServer);
         }
+        if self.adapter.iter().any(same) {
+            return Err(ForbiddenAddress::Adapter);
+        }
+        let excepted =
+            || exceptions == Exceptions::Operator && self.loopback.iter().any(|network| network.contains(&ip));
         match class(ip) {
-            Some(ForbiddenAddress::Loopback) if self.loopback.iter().any(|network| network.contains(&ip)) => Ok(()),
+            Some(ForbiddenAddress::Loopback) if excepted() => Ok(()),
             Some(forbidden) => Err(forbidden),
             None => Ok(()),
         }
@@ -152,7 +172,7 @@ mod tests {
     use super::*;
 
     fn verdict(policy: &AddressPolicy, text: &str) -> Result<(), ForbiddenAddress> {
-        policy.check(SocketAddr::new(text.parse().unwrap(), 443))
+        policy.check(SocketAddr::new(text.parse().unwrap(), 443), Exceptions::Operator)
     }
 
     #[test]
@@ -243,18 +263,25 @@ mod tests {
         assert_eq!(verdict(&open("::1/128"), "::1"), Ok(()));
         assert_eq!(verdict(&open("0.0.0.0/0"), "169.254.169.254"), Err(ForbiddenAddress::LinkLocal));
         assert_eq!(verdict(&open("::/0"), "fd00:ec2::254"), Err(ForbiddenAddress::Metadata));
+        let address = "127.0.0.1:80".parse().unwrap();
+        assert_eq!(open("127.0.0.0/8").check(address, Exceptions::None), Err(ForbiddenAddress::Loopback));
     }
 
     #[test]
-    fn the_api_server_is_out_of_reach_even_where_loopback_is_open() {
+    fn the_api_server_and_the_adapter_are_out_of_reach_even_where_loopback_is_open() {
         let policy = AddressPolicy {
             loopback: vec!["127.0.0.0/8".parse().unwrap()],
             api_server: vec!["127.0.0.1:6443".parse().unwrap(), "10.96.0.1:443".parse().unwrap()],
+            adapter: vec!["10.244.0.7:6443".parse().unwrap()],
         };
-        assert_eq!(policy.check("127.0.0.1:6443".parse().unwrap()), Err(ForbiddenAddress::ApiServer));
-        assert_eq!(policy.check("[::ffff:10.96.0.1]:443".parse().unwrap()), Err(ForbiddenAddress::ApiServer));
-        assert_eq!(policy.check("[64:ff9b::10.96.0.1]:443".parse().unwrap()), Err(ForbiddenAddress::ApiServer));
-        assert_eq!(policy.check("127.0.0.1:6444".parse().unwrap()), Ok(()));
+        let check = |text: &str| policy.check(text.parse().unwrap(), Exceptions::Operator);
+        assert_eq!(check("127.0.0.1:6443"), Err(ForbiddenAddress::ApiServer));
+        assert_eq!(check("[::ffff:10.96.0.1]:443"), Err(ForbiddenAddress::ApiServer));
+        assert_eq!(check("[64:ff9b::10.96.0.1]:443"), Err(ForbiddenAddress::ApiServer));
+        assert_eq!(check("10.244.0.7:6443"), Err(ForbiddenAddress::Adapter));
+        assert_eq!(check("[2002:0af4:0007::1]:6443"), Err(ForbiddenAddress::Adapter));
+        assert_eq!(check("127.0.0.1:6444"), Ok(()));
+        assert_eq!(check("10.244.0.7:8080"), Ok(()));
     }
 
     proptest::proptest! {
@@ -273,7 +300,7 @@ mod tests {
                 0x2606_4700_u128 << 96 | 0x5efe_u128 << 32 | u128::from(bits),
             ];
             let policy = AddressPolicy::default();
-            let forbidden = |ip: IpAddr| policy.check(SocketAddr::new(ip, 443)).is_err();
+            let forbidden = |ip: IpAddr| policy.check(SocketAddr::new(ip, 443), Exceptions::Operator).is_err();
             for carrier in carriers.map(Ipv6Addr::from_bits) {
                 proptest::prop_assert!(!forbidden(inner.into()) || forbidden(carrier.into()), "{inner} as {carrier}");
             }

@@ -1,8 +1,9 @@
 //! Exchanges requests for responses, for one plugin: one pool of connections, one budget, nothing shared with other plugins but
 //! the rules. Dropping the client closes its idle connections.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -15,10 +16,19 @@ use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    AddressPolicy, Credential, EgressError, Origin, Origins, Request, Resolve, Response, TrustError, TrustRoots,
-    dial::Connector, request, trust::ReplaceableTrust,
+    AddressPolicy, Credential, EgressError, Exceptions, Origin, Origins, Request, Resolve, Response, TrustError,
+    TrustRoots,
+    breaker::{Admission, Breaker},
+    dial::{Connector, Dial},
+    request,
+    retry::{self, RetryBudget},
+    socket::Sockets,
+    trust::ReplaceableTrust,
 };
-use crate::model::PluginId;
+use crate::{
+    model::PluginId,
+    telemetry::{Metrics, PluginLabels},
+};
 
 /// How long an idle connection is kept: two periods of the HPA controller, which asks every 15 seconds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,13 +36,16 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_PER_ORIGIN: usize = 4;
 /// Bytes of a response's header names and values: what hyper buffers of a head before it gives up, and what a guest gets.
 const MAX_RESPONSE_HEADER_BYTES: u32 = 64 * 1024;
+/// Header lines of a response: what hyper takes by itself for HTTP/1.1, said here for both versions.
+const MAX_RESPONSE_HEADERS: usize = 100;
 
 /// What all plugins' clients have in common.
 pub struct Shared {
     pub(super) tls: rustls::ClientConfig,
     trust: Arc<ReplaceableTrust>,
     pub(super) resolver: Arc<dyn Resolve>,
-    pub(super) addresses: AddressPolicy,
+    pub(super) addresses: ArcSwap<AddressPolicy>,
+    metrics: Arc<Metrics>,
     /// The runtime on which connections live, whatever runtime a guest waits on: busy guests do not slow them.
     home: Handle,
 }
@@ -45,7 +58,19 @@ impl Shared {
     /// A TLS library that refuses its own defaults.
     pub fn new(roots: TrustRoots, resolver: Arc<dyn Resolve>, addresses: AddressPolicy) -> Result<Self, TrustError> {
         let trust = ReplaceableTrust::new(roots)?;
-        Ok(Self { tls: trust.client_config()?, trust, resolver, addresses, home: Handle::current() })
+        let (tls, metrics, addresses) = (trust.client_config()?, Arc::default(), ArcSwap::from_pointee(addresses));
+        Ok(Self { tls, trust, resolver, addresses, metrics, home: Handle::current() })
+    }
+
+    /// Counts in these.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Judges addresses by these rules from the next connection of every plugin on; connections that are there go on.
+    pub fn replace_addresses(&self, addresses: AddressPolicy) {
+        self.addresses.store(Arc::new(addresses));
     }
 
     /// Trusts these authorities from the next handshake of every plugin on; connections that are there go on.
@@ -65,6 +90,8 @@ pub struct EgressConfig {
     pub origins: Origins,
     /// What the host puts on its requests.
     pub credentials: Vec<Credential>,
+    /// Whether the operator's exceptions from the rules for addresses hold for it.
+    pub exceptions: Exceptions,
     /// Bytes of a response's body at most.
     pub response_bytes: u64,
     /// Exchanges under way at once; more wait, within their timeouts. It bounds sockets and memory: at most this many
@@ -77,23 +104,28 @@ pub struct Client {
     plugin: PluginId,
     config: EgressConfig,
     shared: Arc<Shared>,
-    pool: legacy::Client<Connector, Full<Bytes>>,
-    exchanges: Arc<Semaphore>,
+    dial: Dial,
+    exchanger: Exchanger,
+    backends: HashMap<Origin, Backend>,
+}
+
+/// What is known of one origin: how it did, and how often it may be asked again.
+struct Backend {
+    breaker: Arc<Breaker>,
+    retries: Arc<RetryBudget>,
 }
 
 impl Client {
     /// A client without connections; they are opened when they are needed.
     pub fn new(plugin: PluginId, config: EgressConfig, shared: Arc<Shared>) -> Self {
-        let pool = legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_ORIGIN)
-            .http1_max_buf_size(MAX_RESPONSE_HEADER_BYTES as usize)
-            .http2_max_header_list_size(MAX_RESPONSE_HEADER_BYTES)
-            .build(Connector::new(&shared));
-        let exchanges = Arc::new(Semaphore::new(config.exchanges));
-        Self { plugin, config, shared, pool, exchanges }
+        let dial = Dial::new(shared.clone(), config.exceptions);
+        let exchanger = Exchanger::new(&plugin, &config, &shared, dial.clone());
+        let backend = |origin: &Origin| Backend {
+            breaker: Breaker::new(plugin.clone(), origin.clone(), shared.metrics.clone()),
+            retries: Arc::new(RetryBudget::new()),
+        };
+        let backends = config.origins.iter().map(|origin| (origin.clone(), backend(origin))).collect();
+        Self { plugin, config, shared, dial, exchanger, backends }
     }
 
     /// One exchange, complete within `timeout`: waiting for a free slot, name, connection, request and the response's last
@@ -104,39 +136,98 @@ impl Client {
     /// See [`EgressError`].
     pub async fn fetch(&self, request: Request, timeout: Duration) -> Result<Response, EgressError> {
         let (origin, outgoing) = request::prepare(request, &self.plugin, &self.config)?;
-        let exchange = exchange(
-            self.pool.clone(),
-            Arc::clone(&self.exchanges),
-            origin.clone(),
-            outgoing,
-            self.config.response_bytes,
-        );
-        let task = AbortOnDropHandle::new(self.shared.home.spawn(tokio::time::timeout(timeout, exchange)));
-        match task.await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(EgressError::Timeout { origin }),
-            Err(_) => Err(EgressError::stopping(origin)),
+        let Some(backend) = self.backends.get(&origin) else {
+            return Err(EgressError::OriginNotAllowed { plugin: self.plugin.clone(), origin });
+        };
+        let admission = backend.breaker.admit()?;
+        let (exchanger, retries, of) = (self.exchanger.clone(), Arc::clone(&backend.retries), origin.clone());
+        let exchange = async move {
+            let exchange = exchanger.exchange(&of, outgoing, &retries, &admission);
+            let timed = tokio::time::timeout(timeout, exchange).await;
+            let answer = timed.unwrap_or_else(|_| Err(EgressError::Timeout { origin: of.clone() }));
+            admission.settle(answer.as_ref().map(|response| response.status));
+            answer
+        };
+        let task = AbortOnDropHandle::new(self.shared.home.spawn(exchange));
+        task.await.unwrap_or_else(|_| Err(EgressError::stopping(origin)))
+    }
+
+    /// What one call of the plugin may reach by TCP.
+    pub fn sockets(&self) -> Sockets {
+        Sockets::new(self.plugin.clone(), self.config.origins.iter(), self.dial.clone())
+    }
+
+    /// Bytes that a backend may send at most.
+    pub fn response_bytes(&self) -> u64 {
+        self.config.response_bytes
+    }
+}
+
+/// One plugin's connections and how they are used.
+#[derive(Clone)]
+struct Exchanger {
+    pool: legacy::Client<Connector, Full<Bytes>>,
+    slots: Arc<Semaphore>,
+    response_bytes: u64,
+    metrics: Arc<Metrics>,
+    labels: PluginLabels,
+}
+
+impl Exchanger {
+    fn new(plugin: &PluginId, config: &EgressConfig, shared: &Shared, dial: Dial) -> Self {
+        let pool = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_PER_ORIGIN)
+            .http1_max_buf_size(MAX_RESPONSE_HEADER_BYTES as usize)
+            .http2_max_header_list_size(MAX_RESPONSE_HEADER_BYTES)
+            .build(Connector::new(shared, dial));
+        let slots = Arc::new(Semaphore::new(config.exchanges));
+        let labels = PluginLabels { plugin: plugin.to_string() };
+        Self { pool, slots, response_bytes: config.response_bytes, metrics: shared.metrics.clone(), labels }
+    }
+
+    /// One exchange, as long as it takes.
+    async fn exchange(
+        &self,
+        origin: &Origin,
+        request: http::Request<Full<Bytes>>,
+        retries: &RetryBudget,
+        admission: &Admission,
+    ) -> Result<Response, EgressError> {
+        let Ok(_slot) = self.slots.acquire().await else { return Err(EgressError::stopping(origin.clone())) };
+        admission.begin();
+        let response = self.send(request, retries).await.map_err(|error| EgressError::explain(origin, &error))?;
+        let (head, body) = response.into_parts();
+        let headers = readable(origin, &head.headers)?;
+        Ok(Response { status: head.status.as_u16(), headers, body: read(origin, body, self.response_bytes).await? })
+    }
+
+    /// Sends a request, and once more if its connection was lost, that does no harm, and the budget allows it.
+    async fn send(
+        &self,
+        request: http::Request<Full<Bytes>>,
+        retries: &RetryBudget,
+    ) -> Result<http::Response<Incoming>, legacy::Error> {
+        retries.earn();
+        let again = retry::is_repeatable(&request).then(|| request.clone());
+        match (self.pool.request(request).await, again) {
+            (Err(error), Some(again)) if retry::is_lost_connection(&error) && retries.spend() => {
+                self.metrics.backend_retries.get_or_create(&self.labels).inc();
+                self.pool.request(again).await
+            }
+            (outcome, _) => outcome,
         }
     }
 }
 
-/// One exchange, as long as it takes.
-async fn exchange(
-    pool: legacy::Client<Connector, Full<Bytes>>,
-    exchanges: Arc<Semaphore>,
-    origin: Origin,
-    request: http::Request<Full<Bytes>>,
-    response_bytes: u64,
-) -> Result<Response, EgressError> {
-    let Ok(_permit) = exchanges.acquire().await else { return Err(EgressError::stopping(origin)) };
-    let response = pool.request(request).await.map_err(|error| EgressError::explain(&origin, &error))?;
-    let (head, body) = response.into_parts();
-    let headers = readable(&origin, &head.headers)?;
-    Ok(Response { status: head.status.as_u16(), headers, body: read(&origin, body, response_bytes).await? })
-}
-
 /// Headers as a guest gets them.
 fn readable(origin: &Origin, headers: &HeaderMap) -> Result<Vec<(String, String)>, EgressError> {
+    if headers.len() > MAX_RESPONSE_HEADERS {
+        let cause = format!("its response has more than {MAX_RESPONSE_HEADERS} headers");
+        return Err(EgressError::Failed { origin: origin.clone(), cause });
+    }
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if bytes > MAX_RESPONSE_HEADER_BYTES as usize {
         let cause = format!("the headers of its response are longer than {MAX_RESPONSE_HEADER_BYTES} bytes");

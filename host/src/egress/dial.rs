@@ -20,8 +20,9 @@ use hyper_util::{
 };
 use tokio::{net::TcpStream, sync::Semaphore};
 use tower::{Service, service_fn};
+use url::Host;
 
-use super::{AddressPolicy, ForbiddenAddress, Shared};
+use super::{AddressPolicy, Exceptions, ForbiddenAddress, Shared};
 
 /// Time for name, TCP and TLS together. It is the longest that a policy lets a plugin wait; it also ends attempts that go on
 /// in the background after their request found another connection.
@@ -72,11 +73,10 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) struct Connector(HttpsConnector<Dial>);
 
 impl Connector {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(shared: &Shared, dial: Dial) -> Self {
         let mut tls = shared.tls.clone();
         // Tickets are one plugin's own: a session must not outlive the plugin or be taken up by another.
         tls.resumption = rustls::client::Resumption::in_memory_sessions(32);
-        let dial = Dial { shared: Arc::clone(shared), lookups: Arc::new(Semaphore::new(LOOKUPS)) };
         Self(
             HttpsConnectorBuilder::new()
                 .with_tls_config(tls)
@@ -102,10 +102,11 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Resolves, checks and dials.
+/// Resolves, checks and dials for one plugin.
 #[derive(Clone)]
-struct Dial {
+pub(super) struct Dial {
     shared: Arc<Shared>,
+    exceptions: Exceptions,
     lookups: Arc<Semaphore>,
 }
 
@@ -121,26 +122,41 @@ impl Service<Uri> for Dial {
     fn call(&mut self, target: Uri) -> Self::Future {
         let dial = self.clone();
         Box::pin(async move {
-            let host = target.host().ok_or(DialError::NoAddress)?.trim_start_matches('[').trim_end_matches(']');
+            let host = target.host().and_then(|host| Host::parse(host).ok()).ok_or(DialError::NoAddress)?;
             let port = target.port_u16().unwrap_or(if target.scheme_str() == Some("http") { 80 } else { 443 });
-            let found = match host.parse::<IpAddr>() {
-                Ok(address) => vec![address],
-                Err(_) => dial.look_up(host.to_owned()).await?,
-            };
-            let addresses = allowed(&dial.shared.addresses, found, port)?;
-            connect(target, addresses).await
+            let found = dial.look_up(host).await?;
+            connect(target, dial.allowed(found, port)?).await
         })
     }
 }
 
 impl Dial {
+    pub(super) fn new(shared: Arc<Shared>, exceptions: Exceptions) -> Self {
+        Self { shared, exceptions, lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+    }
+
+    /// The addresses of a host, unchecked, in the time that a connection may take.
+    pub(super) async fn addresses(&self, host: &Host<String>) -> Result<Vec<IpAddr>, DialError> {
+        tokio::time::timeout(CONNECT_TIMEOUT, self.look_up(host.clone())).await.map_err(|_| DialError::Slow)?
+    }
+
+    /// The addresses that this plugin may dial now; an error if there are none.
+    pub(super) fn allowed(&self, found: Vec<IpAddr>, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+        allowed(&self.shared.addresses.load(), self.exceptions, found, port)
+    }
+
     /// The permit is the lookup's, not the caller's: a caller that gives up leaves the lookup, and its thread, behind.
-    async fn look_up(&self, host: String) -> Result<Vec<IpAddr>, DialError> {
+    async fn look_up(&self, host: Host<String>) -> Result<Vec<IpAddr>, DialError> {
+        let name = match host {
+            Host::Ipv4(address) => return Ok(vec![address.into()]),
+            Host::Ipv6(address) => return Ok(vec![address.into()]),
+            Host::Domain(name) => name,
+        };
         let stopping = || DialError::Resolve(io::Error::other("the adapter is stopping"));
         let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(|_| stopping())?;
         let resolver = Arc::clone(&self.shared.resolver);
         let lookup = tokio::spawn(async move {
-            let found = resolver.resolve(&host).await;
+            let found = resolver.resolve(&name).await;
             drop(permit);
             found
         });
@@ -149,11 +165,16 @@ impl Dial {
 }
 
 /// The addresses that may be dialled; an error if there are none.
-fn allowed(policy: &AddressPolicy, found: Vec<IpAddr>, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+fn allowed(
+    policy: &AddressPolicy,
+    exceptions: Exceptions,
+    found: Vec<IpAddr>,
+    port: u16,
+) -> Result<Vec<SocketAddr>, DialError> {
     let mut refused = None;
     let mut addresses = Vec::new();
     for address in found.into_iter().map(|ip| SocketAddr::new(ip, port)) {
-        match policy.check(address) {
+        match policy.check(address, exceptions) {
             Ok(()) => addresses.push(address),
             Err(class) => refused = refused.or(Some(class)),
         }
@@ -186,17 +207,20 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
+    fn dialled(texts: &[&str], port: u16) -> Result<Vec<SocketAddr>, DialError> {
+        allowed(&AddressPolicy::default(), Exceptions::None, addresses(texts), port)
+    }
+
     #[test]
     fn forbidden_addresses_are_dropped_and_the_rest_is_dialled() {
-        let dialled =
-            allowed(&AddressPolicy::default(), addresses(&["127.0.0.1", "10.0.0.7", "::1", "fd00::7"]), 8080).unwrap();
+        let dialled = dialled(&["127.0.0.1", "10.0.0.7", "::1", "fd00::7"], 8080).unwrap();
         assert_eq!(dialled, ["10.0.0.7:8080".parse().unwrap(), "[fd00::7]:8080".parse().unwrap()]);
     }
 
     #[test]
     fn a_name_with_forbidden_addresses_alone_leads_nowhere() {
-        let refused = allowed(&AddressPolicy::default(), addresses(&["169.254.169.254", "127.0.0.1"]), 80).unwrap_err();
+        let refused = dialled(&["169.254.169.254", "127.0.0.1"], 80).unwrap_err();
         assert!(matches!(refused, DialError::Forbidden(ForbiddenAddress::LinkLocal)));
-        assert!(matches!(allowed(&AddressPolicy::default(), Vec::new(), 80).unwrap_err(), DialError::NoAddress));
+        assert!(matches!(dialled(&[], 80).unwrap_err(), DialError::NoAddress));
     }
 }

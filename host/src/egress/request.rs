@@ -176,6 +176,7 @@ mod tests {
             ],
             response_bytes: 1024,
             exchanges: 4,
+            ..EgressConfig::default()
         }
     }
 

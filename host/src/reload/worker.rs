@@ -190,6 +190,7 @@ impl Worker {
         let egress = egress::EgressConfig {
             origins,
             credentials,
+            exceptions: egress::Exceptions::Operator,
             response_bytes: limits.response_bytes,
             exchanges: limits.concurrency as usize,
         };

@@ -13,7 +13,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
-    abi::wasi_http::Hooks,
+    abi::{wasi_http::Hooks, wasi_sockets::CallSockets},
     fault::Fault,
     log::{GuestLog, Level},
     state::PluginState,
@@ -57,6 +57,7 @@ struct Wasi {
     stderr: Stderr,
     http: WasiHttpCtx,
     hooks: Hooks,
+    sockets: Arc<CallSockets>,
 }
 
 impl CallState {
@@ -85,13 +86,27 @@ impl CallState {
         }
     }
 
+    /// What the call may still do with sockets.
+    pub(super) fn call_sockets(&mut self) -> Arc<CallSockets> {
+        self.wasi().0.sockets.clone()
+    }
+
     fn wasi(&mut self) -> (&mut Wasi, &mut ResourceTable) {
         let Self { wasi, table, reach, backends_until, .. } = self;
         let wasi = wasi.get_or_insert_with(|| {
-            let stderr = Stderr::default();
-            // No arguments, environment, preopened folders or sockets; clocks and random numbers are harmless.
-            let ctx = WasiCtx::builder().stderr(stderr.clone()).allow_tcp(false).allow_udp(false).build();
-            Box::new(Wasi { ctx, stderr, http: WasiHttpCtx::new(), hooks: Hooks::new(reach.clone(), *backends_until) })
+            let (stderr, sockets) = (Stderr::default(), CallSockets::new(reach.clone()));
+            let permitted = sockets.clone();
+            // No arguments, environment, preopened folders or UDP; clocks and random numbers are harmless.
+            let ctx = WasiCtx::builder()
+                .stderr(stderr.clone())
+                .allow_udp(false)
+                .allow_tcp(sockets.are_allowed())
+                .socket_addr_check(move |address, purpose| {
+                    Box::pin(std::future::ready(permitted.permits(address, purpose)))
+                })
+                .build();
+            let hooks = Hooks::new(reach.clone(), *backends_until);
+            Box::new(Wasi { ctx, stderr, http: WasiHttpCtx::new(), hooks, sockets })
         });
         (wasi, table)
     }

@@ -81,6 +81,12 @@ pub struct Metrics {
     pub call_seconds: Durations<PluginLabels>,
     /// Pods and nodes without a value in an answer for metrics.k8s.io.
     pub unmeasured: Family<ObjectLabels, Counter>,
+    /// Origins of a plugin whose circuit is open: nothing is sent there but probes.
+    pub circuits_open: Family<PluginLabels, Gauge>,
+    /// How often circuits opened.
+    pub circuits_opened: Family<PluginLabels, Counter>,
+    /// Requests to backends that were sent a second time.
+    pub backend_retries: Family<PluginLabels, Counter>,
     /// Loads of plugins.
     pub loads: Family<LoadLabels, Counter>,
     /// The generation that serves.
@@ -103,6 +109,9 @@ impl Default for Metrics {
             calls: Family::default(),
             call_seconds: Durations::new_with_constructor(histogram),
             unmeasured: Family::default(),
+            circuits_open: Family::default(),
+            circuits_opened: Family::default(),
+            backend_retries: Family::default(),
             loads: Family::default(),
             generation: Family::default(),
             rejected: Family::default(),
@@ -140,6 +149,12 @@ impl Metrics {
         registry.register_with_unit("plugin_call_duration", help, Unit::Seconds, self.call_seconds.clone());
         let help = "Pods and nodes that a plugin was asked about for metrics.k8s.io and had no value of";
         registry.register("plugin_unmeasured", help, self.unmeasured.clone());
+        let help = "Origins of the plugin that are left alone after failures in a row";
+        registry.register("plugin_circuits_open", help, self.circuits_open.clone());
+        let help = "How often an origin of the plugin began to be left alone";
+        registry.register("plugin_circuits_opened", help, self.circuits_opened.clone());
+        let help = "Requests to backends sent a second time because their connection was lost";
+        registry.register("plugin_backend_retries", help, self.backend_retries.clone());
         registry.register("plugin_loads", "Loads of plugins", self.loads.clone());
         let help = "How often the plugin has been loaded by this process";
         registry.register("plugin_generation", help, self.generation.clone());
@@ -160,6 +175,9 @@ impl Metrics {
         let labels = PluginLabels { plugin: plugin.to_owned() };
         self.generation.remove(&labels);
         self.rejected.remove(&labels);
+        self.circuits_open.remove(&labels);
+        self.circuits_opened.remove(&labels);
+        self.backend_retries.remove(&labels);
         self.call_seconds.remove(&labels);
     }
 }
