@@ -7,6 +7,7 @@ mod endpoints;
 mod expiry;
 mod filters;
 mod health;
+mod own_addresses;
 mod pipeline;
 mod requests;
 mod rooms;

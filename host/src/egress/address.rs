@@ -119,6 +119,8 @@ fn class_v4(ip: Ipv4Addr) -> Option<ForbiddenAddress> {
         _ if ip.is_broadcast() => Some(ForbiddenAddress::Multicast),
         // 192.0.0.0/24 holds Oracle Cloud's metadata service (192.0.0.192) too.
         (192, 0, 0) | (240..=255, ..) => Some(ForbiddenAddress::Reserved),
+        // Relays of 6to4, given up (RFC 7526).
+        (192, 88, 99) => Some(ForbiddenAddress::Reserved),
         _ if ip.is_documentation() => Some(ForbiddenAddress::Reserved),
         _ => None,
     }
@@ -134,6 +136,8 @@ fn class_v6(ip: Ipv6Addr) -> Option<ForbiddenAddress> {
         _ if ip.is_unicast_link_local() => Some(ForbiddenAddress::LinkLocal),
         _ if ip.is_multicast() => Some(ForbiddenAddress::Multicast),
         0x2001 if second == 0xdb8 => Some(ForbiddenAddress::Reserved),
+        // Documentation too (RFC 9637).
+        0x3fff if second < 0x1000 => Some(ForbiddenAddress::Reserved),
         0x2000..=0x3fff | 0xfc00..=0xfdff => None,
         _ if is_nat64(ip) || is_ipv4_carrier(ip) => None,
         _ => Some(ForbiddenAddress::Reserved),
@@ -241,10 +245,15 @@ mod tests {
             ("192.0.0.192", Reserved),
             ("192.0.2.1", Reserved),
             ("203.0.113.9", Reserved),
+            ("192.88.99.1", Reserved),
+            ("198.51.100.1", Reserved),
             ("2001:db8::1", Reserved),
+            ("3fff:fff::1", Reserved),
             ("fec0::1", Reserved),
             ("100::1", Reserved),
             ("64:ff9b:1::1", Reserved),
+            ("64:ff9b:1:7f00:0:100::", Reserved),
+            ("5f00::1", Reserved),
             ("4000::1", Reserved),
             ("::ffff:240.0.0.1", Reserved),
         ] {

@@ -265,6 +265,8 @@ mod tests {
             (" https://mq.example.com", "more than an origin"),
             ("http://256.0.0.1", "is no origin"),
             ("http://[::1", "is no origin"),
+            ("http://[fe80::1%25eth0]", "is no origin"),
+            ("tcp://[fe80::1%25eth0]:80", "is no origin"),
         ] {
             let message = printed(text);
             assert!(message.starts_with("error: ") && message.contains(expected), "{text}: {message}");

@@ -1,18 +1,12 @@
 //! `wasi:sockets` with a real guest whose language speaks TCP by its own library: it reaches the `tcp://` origins of its plugin,
 //! within bounds, and nothing else.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::AbortHandle,
 };
 use wasm_metrics_adapter::{model::Reason, runtime::Plugin};
@@ -22,31 +16,50 @@ use crate::{Probe, external, label, logs::logs, probe, support};
 /// A TCP server that treats each of its connections alike, and counts them.
 struct Server {
     address: SocketAddr,
-    connections: Arc<AtomicUsize>,
+    connections: watch::Receiver<Connections>,
     accepting: AbortHandle,
 }
 
+#[derive(Debug, Default)]
+struct Connections {
+    opened: usize,
+    open: usize,
+}
+
 impl Server {
-    async fn start<Serving: Future<Output = ()> + Send>(serve: fn(TcpStream) -> Serving) -> Self
+    async fn start<Serving>(serve: fn(TcpStream) -> Serving) -> Self
     where
-        Serving: 'static,
+        Serving: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let counted = connections.clone();
+        let (count, connections) = watch::channel(Connections::default());
+        let count = Arc::new(count);
         let accepting = tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                counted.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream));
+            while let Ok((stream, _)) = listener.accept().await {
+                count.send_modify(|connections| {
+                    connections.opened += 1;
+                    connections.open += 1;
+                });
+                let count = count.clone();
+                tokio::spawn(async move {
+                    serve(stream).await;
+                    count.send_modify(|connections| connections.open -= 1);
+                });
             }
         });
         Self { address, connections, accepting: accepting.abort_handle() }
     }
 
-    fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
+    fn opened(&self) -> usize {
+        self.connections.borrow().opened
+    }
+
+    /// Waits until so many connections have come, and all of them are gone.
+    async fn until_gone(&self, opened: usize) {
+        let mut connections = self.connections.clone();
+        let gone = connections.wait_for(|connections| connections.opened == opened && connections.open == 0);
+        tokio::time::timeout(crate::PATIENCE, gone).await.unwrap().unwrap();
     }
 }
 
@@ -151,7 +164,7 @@ async fn a_socket_to_an_origin_that_is_not_named_is_not_opened() {
     ] {
         let plugin = load(sockets(name, "drinks", &address).origin(&origin)).await;
         assert_eq!(answer(&plugin).await.0, -1, "{name}");
-        assert_eq!(server.connections(), 0, "{name}");
+        assert_eq!(server.opened(), 0, "{name}");
     }
     let lines = logs.of("plugins/other-port");
     assert!(lines.iter().any(|line| line.contains("is no address that this call has looked up")), "{lines:?}");
@@ -218,7 +231,7 @@ async fn a_guest_that_hoards_sockets_gets_few_and_its_call_leaves_none() {
     for calls in 1..=2 {
         let (opened, _) = answer(&plugin).await;
         assert_eq!(opened, 8, "each call has its own");
-        assert_eq!(server.connections(), 8 * calls);
+        server.until_gone(8 * calls).await;
     }
 }
 
@@ -231,4 +244,5 @@ async fn a_guest_that_waits_at_a_silent_socket_is_ended_with_its_call() {
         .limits(|limits| limits.timeout = Duration::from_millis(300));
     let error = external(&load(plugin).await, "shop").await.unwrap_err();
     assert_eq!(error.reason, Reason::Timeout, "{error:?}");
+    server.until_gone(1).await;
 }
