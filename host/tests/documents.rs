@@ -114,6 +114,9 @@ fn used_metrics() -> telemetry::Metrics {
     metrics.calls.get_or_create(&telemetry::CallLabels { plugin: "a/b".to_owned(), outcome: "ok" }).inc();
     metrics.call_seconds.get_or_create(&plugin).observe(1.0);
     metrics.unmeasured.get_or_create(&telemetry::ObjectLabels { plugin: "a/b".to_owned(), object: "pod" }).inc();
+    metrics.circuits_open.get_or_create(&plugin).set(0);
+    metrics.circuits_opened.get_or_create(&plugin).inc();
+    metrics.backend_retries.get_or_create(&plugin).inc();
     metrics.loads.get_or_create(&telemetry::LoadLabels { plugin: "a/b".to_owned(), outcome: "loaded" }).inc();
     metrics.generation.get_or_create(&plugin).set(1);
     metrics.rejected.get_or_create(&plugin).set(0);

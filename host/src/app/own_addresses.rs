@@ -62,7 +62,7 @@ pub(super) async fn follow(client: Client, known: AddressPolicy, shared: Arc<Sha
 fn addresses(slice: &EndpointSlice) -> Vec<SocketAddr> {
     let ports = slice.ports.iter().flatten().filter_map(|port| port.port).filter_map(|port| u16::try_from(port).ok());
     let ports: Vec<u16> = ports.collect();
-    let ips = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+    let ips = slice.endpoints.iter().flatten().flat_map(|endpoint| &endpoint.addresses);
     let ips = ips.filter_map(|address| address.parse::<IpAddr>().ok());
     let mut addresses: Vec<_> = ips.flat_map(|ip| ports.iter().map(move |port| SocketAddr::new(ip, *port))).collect();
     addresses.sort_unstable();

@@ -241,7 +241,7 @@ async fn a_guest_that_waits_at_a_silent_socket_is_ended_with_its_call() {
     let address = server.address.to_string();
     let plugin = sockets("waits", "waits", &address)
         .origin(&format!("tcp://{address}"))
-        .limits(|limits| limits.timeout = Duration::from_millis(300));
+        .limits(|limits| limits.timeout = Duration::from_secs(3));
     let error = external(&load(plugin).await, "shop").await.unwrap_err();
     assert_eq!(error.reason, Reason::Timeout, "{error:?}");
     server.until_gone(1).await;
