@@ -132,7 +132,8 @@ async fn load(probe: Probe) -> Plugin {
 
 async fn answer(plugin: &Plugin) -> (i64, String) {
     let samples = external(plugin, "shop").await.unwrap().samples;
-    (i64::try_from(samples[0].value.units()).unwrap(), label(&samples[0], "detail").to_owned())
+    let [sample] = samples.as_slice() else { panic!("{samples:?}") };
+    (sample.value.units(), label(sample, "detail").to_owned())
 }
 
 #[tokio::test]
