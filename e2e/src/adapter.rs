@@ -32,6 +32,8 @@ pub struct Adapter {
     /// What the APIServices point at.
     pub balancer: Balancer,
     replicas: Vec<Replica>,
+    /// Where a rolling update starts the next replica, before it stops an old one.
+    surge: Replica,
 }
 
 /// One process of the adapter, or the place of one that is stopped.
@@ -53,7 +55,7 @@ impl Adapter {
     /// # Errors
     /// Fails when no port can be had or the folder cannot be written.
     pub async fn prepare(control_plane: &ControlPlane) -> Result<Self> {
-        let ports: [u16; REPLICAS] = free_ports()?;
+        let ports: [u16; REPLICAS + 1] = free_ports()?;
         let name = service_host();
         control_plane
             .authority()
@@ -74,7 +76,8 @@ impl Adapter {
             });
         }
         let balancer = Balancer::start(&ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)))).await?;
-        Ok(Self { balancer, replicas })
+        let surge = replicas.pop().context("there is a place more than there are replicas")?;
+        Ok(Self { balancer, replicas, surge })
     }
 
     /// Starts one replica and takes it into service once it is ready; gives how long that took.
@@ -84,8 +87,31 @@ impl Adapter {
     pub async fn start(&mut self, replica: usize) -> Result<Duration> {
         let place = self.replicas.get_mut(replica).context("there are two replicas: 0 and 1")?;
         let took = place.start().await?;
-        self.balancer.set_in_service(replica, true);
+        self.balancer.set_in_service(place.number, true);
         Ok(took)
+    }
+
+    /// Replaces one replica as the Deployment of `deploy/` does (`maxSurge: 1`, `maxUnavailable: 0`): a new one starts with
+    /// empty caches, is taken into service when it is ready, and only then the old one is taken out and ends by SIGTERM, at
+    /// once and without the time that `preStop` would give. Gives how long the start took.
+    ///
+    /// # Errors
+    /// Fails when the new one does not become ready, or the old one does not end with exit code 0.
+    pub async fn roll(&mut self, replica: usize) -> Result<Duration> {
+        let place = self.replicas.get_mut(replica).context("there are two replicas: 0 and 1")?;
+        self.surge.forget_compiled()?;
+        let took = self.surge.start().await?;
+        self.balancer.set_in_service(self.surge.number, true);
+        std::mem::swap(place, &mut self.surge);
+        self.balancer.set_in_service(self.surge.number, false);
+        self.surge.terminate().await?;
+        Ok(took)
+    }
+
+    /// How many connections a replica was given so far.
+    #[must_use]
+    pub fn connections(&self, replica: usize) -> usize {
+        self.replicas.get(replica).map_or(0, |replica| self.balancer.connections(replica.number))
     }
 
     /// Takes one replica out of service and ends it by SIGTERM, as deleting its pod would.
@@ -93,13 +119,9 @@ impl Adapter {
     /// # Errors
     /// Fails when it does not end, or not with exit code 0.
     pub async fn stop(&mut self, replica: usize) -> Result<()> {
-        self.balancer.set_in_service(replica, false);
         let place = self.replicas.get_mut(replica).context("there are two replicas: 0 and 1")?;
-        let Some(process) = place.process.take() else { return Ok(()) };
-        let log = process.log_tail();
-        let status = process.terminate().await?;
-        ensure!(status.success(), "replica {replica} ended with {status} after SIGTERM; the end of its log:\n{log}");
-        Ok(())
+        self.balancer.set_in_service(place.number, false);
+        place.terminate().await
     }
 
     /// Kills one replica without warning. The balancer notices by refused connections only.
@@ -170,6 +192,33 @@ impl Replica {
         requests::get_with(&self.anonymous, path, headers).await
     }
 
+    /// A client that this replica takes for the aggregator.
+    #[must_use]
+    pub fn trusted(&self) -> Client {
+        self.trusted.clone()
+    }
+
+    async fn terminate(&mut self) -> Result<()> {
+        let Some(process) = self.process.take() else { return Ok(()) };
+        let log = process.log_tail();
+        let status = process.terminate().await?;
+        let number = self.number;
+        ensure!(status.success(), "replica {number} ended with {status} after SIGTERM; the end of its log:\n{log}");
+        Ok(())
+    }
+
+    /// As a new pod, whose `emptyDir` is empty.
+    fn forget_compiled(&self) -> Result<()> {
+        match std::fs::remove_dir_all(self.compile_cache()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn compile_cache(&self) -> PathBuf {
+        self.folder.join(format!("compile-cache-{}", self.number))
+    }
+
     async fn start(&mut self) -> Result<Duration> {
         let began = Instant::now();
         let name = format!("adapter-{}", self.number);
@@ -196,7 +245,7 @@ impl Replica {
             format!("--secure-port={}", self.port),
             format!("--tls-cert-file={}", file("adapter.crt")),
             format!("--tls-private-key-file={}", file("adapter.key")),
-            format!("--compile-cache-dir={}", file(&format!("compile-cache-{}", self.number))),
+            format!("--compile-cache-dir={}", self.compile_cache().display()),
             // Backends of the suite are on loopback, which plugins may not reach by default.
             "--internal-cidrs=127.0.0.1/32".to_owned(),
         ]

@@ -37,8 +37,9 @@ pub struct ControlPlane {
     _kubelet: Kubelet,
     controllers: Option<Process>,
     controller_flags: Vec<String>,
-    api_server: Process,
-    _etcd: Process,
+    api_server: Option<Process>,
+    api_server_flags: Vec<String>,
+    etcd: Process,
     cluster: Cluster,
 }
 
@@ -69,23 +70,37 @@ impl ControlPlane {
         let [etcd_port, peer_port, api_port, controllers_port] = free_ports()?;
         let cluster = Cluster::new(format!("https://127.0.0.1:{api_port}"))?;
         let mut etcd = start("etcd", &etcd_flags(cluster.path(), etcd_port, peer_port), cluster.path())?;
-        let mut api_server =
-            start("kube-apiserver", &api_server_flags(cluster.path(), etcd_port, api_port), cluster.path())?;
+        let api_server_flags = api_server_flags(cluster.path(), etcd_port, api_port);
+        let api_server = Some(start_api_server(&api_server_flags, &cluster).await.inspect_err(|_| {
+            // Its end, if it has ended, explains everything else.
+            let _ = etcd.ensure_running().inspect_err(|error| eprintln!("{error:#}"));
+        })?);
         let admin = cluster.user("admin", &["system:masters"])?.client().await?;
-        eventually("kube-apiserver is ready", START, async || {
-            etcd.ensure_running()?;
-            api_server.ensure_running()?;
-            let ready = requests::get(&admin, "/readyz").await?;
-            ensure!(ready.status.is_success(), "/readyz answered {}: {}", ready.status, ready.text());
-            Ok(())
-        })
-        .await
-        .with_context(|| api_server.log_tail())?;
         let manager = cluster.user("system:kube-controller-manager", &[])?;
         let controller_flags = controller_manager_flags(cluster.path(), &manager.kubeconfig, controllers_port);
         let controllers = Some(start("kube-controller-manager", &controller_flags, cluster.path())?);
         let kubelet = Kubelet::start(admin);
-        Ok(Self { _kubelet: kubelet, controllers, controller_flags, api_server, _etcd: etcd, cluster })
+        Ok(Self { _kubelet: kubelet, controllers, controller_flags, api_server, api_server_flags, etcd, cluster })
+    }
+
+    /// Kills kube-apiserver without warning, as a node that loses power does; etcd stays.
+    ///
+    /// # Errors
+    /// Fails when it cannot be signalled.
+    pub async fn kill_api_server(&mut self) -> Result<()> {
+        match self.api_server.take() {
+            Some(running) => running.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Starts kube-apiserver again, with what etcd has, and waits until it is ready.
+    ///
+    /// # Errors
+    /// Fails when it does not become ready; the end of its log is in the error.
+    pub async fn revive_api_server(&mut self) -> Result<()> {
+        self.api_server = Some(start_api_server(&self.api_server_flags, &self.cluster).await?);
+        Ok(())
     }
 
     /// Ends kube-controller-manager and starts it again, with these flags beside its own.
@@ -105,7 +120,7 @@ impl ControlPlane {
     /// The process number of kube-apiserver.
     #[must_use]
     pub fn api_server_id(&self) -> Option<u32> {
-        self.api_server.id()
+        self.api_server.as_ref().and_then(Process::id)
     }
 
     /// The folder of this run: keys, kubeconfigs, logs.
@@ -164,7 +179,15 @@ impl ControlPlane {
     /// # Errors
     /// Fails when it cannot be signalled.
     pub fn freeze_api_server(&self) -> Result<Frozen<'_>> {
-        self.api_server.freeze()
+        self.api_server.as_ref().context("kube-apiserver does not run")?.freeze()
+    }
+
+    /// Stops etcd from answering, until the returned guard is dropped: kube-apiserver runs on, and has nothing to say.
+    ///
+    /// # Errors
+    /// Fails when it cannot be signalled.
+    pub fn freeze_etcd(&self) -> Result<Frozen<'_>> {
+        self.etcd.freeze()
     }
 
     /// A client of some other server that the cluster's authority signed, such as one replica of the adapter.
@@ -274,6 +297,20 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
         *port = listener.local_addr()?.port();
     }
     Ok(ports)
+}
+
+async fn start_api_server(flags: &[String], cluster: &Cluster) -> Result<Process> {
+    let mut api_server = start("kube-apiserver", flags, cluster.path())?;
+    let admin = cluster.user("admin", &["system:masters"])?.client().await?;
+    eventually("kube-apiserver is ready", START, async || {
+        api_server.ensure_running()?;
+        let ready = requests::get(&admin, "/readyz").await?;
+        ensure!(ready.status.is_success(), "/readyz answered {}: {}", ready.status, ready.text());
+        Ok(())
+    })
+    .await
+    .with_context(|| api_server.log_tail())?;
+    Ok(api_server)
 }
 
 fn start(program: &str, flags: &[String], folder: &Path) -> Result<Process> {

@@ -1,4 +1,5 @@
-//! Waiting for a condition of a real system, with a deadline. The only place of the suite that lets time pass.
+//! Waiting for a condition of a real system, with a deadline. Whoever waits for something waits here;
+//! beside it only load and outages let time pass.
 
 use std::time::{Duration, Instant};
 

@@ -122,11 +122,21 @@ pub fn cpu_seconds(process: u32) -> Result<f64> {
 /// # Errors
 /// Fails when there is no such process.
 pub fn resident_mib(process: u32) -> Result<(f64, f64)> {
+    Ok((status_mib(process, "VmRSS:")?, status_mib(process, "RssAnon:")?))
+}
+
+/// The most that has ever been resident of a process, in MiB.
+///
+/// # Errors
+/// Fails when there is no such process.
+pub fn peak_mib(process: u32) -> Result<f64> {
+    status_mib(process, "VmHWM:")
+}
+
+/// A field of proc_pid_status(5).
+fn status_mib(process: u32, field: &str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let field = |name: &str| -> Result<f64> {
-        let line = status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
-        let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-        Ok(kib / 1024.0)
-    };
-    Ok((field("VmRSS:")?, field("RssAnon:")?))
+    let line = status.lines().find(|line| line.starts_with(field)).with_context(|| format!("no {field}"))?;
+    let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+    Ok(kib / 1024.0)
 }

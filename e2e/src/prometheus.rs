@@ -4,7 +4,10 @@ use std::{
     fs,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -38,8 +41,8 @@ pub struct Cgroup {
     pub cores: f64,
     /// Its working set.
     pub bytes: u64,
-    /// How long after the first scrape it ends, if it does.
-    pub ends: Option<Duration>,
+    /// Whether it is gone after [`Prometheus::end_brief`].
+    pub brief: bool,
 }
 
 /// A running Prometheus with its one target; both end when dropped.
@@ -47,7 +50,17 @@ pub struct Cgroup {
 pub struct Prometheus {
     origin: String,
     process: Process,
+    shown: Arc<Shown>,
     target: JoinHandle<()>,
+}
+
+/// What the target shows.
+#[derive(Debug)]
+struct Shown {
+    cgroups: Vec<Cgroup>,
+    /// When all began.
+    first_scrape: OnceLock<Instant>,
+    brief_ended: AtomicBool,
 }
 
 impl Prometheus {
@@ -58,7 +71,8 @@ impl Prometheus {
     pub async fn start(cgroups: Vec<Cgroup>, folder: &Path) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let scraped = listener.local_addr()?;
-        let target = tokio::spawn(serve(listener, cgroups));
+        let shown = Arc::new(Shown { cgroups, first_scrape: OnceLock::new(), brief_ended: AtomicBool::new(false) });
+        let target = tokio::spawn(serve(listener, Arc::clone(&shown)));
         let [port] = free_ports()?;
         let data = folder.join("prometheus");
         fs::create_dir_all(&data)?;
@@ -70,7 +84,7 @@ impl Prometheus {
             format!("--web.listen-address=127.0.0.1:{port}"),
         ];
         let process = Process::start("prometheus", &programs::control_plane("prometheus")?, &flags, folder)?;
-        let mut prometheus = Self { origin: format!("http://127.0.0.1:{port}"), process, target };
+        let mut prometheus = Self { origin: format!("http://127.0.0.1:{port}"), process, shown, target };
         prometheus.wait_until_ready(port).await.with_context(|| prometheus.process.log_tail())?;
         Ok(prometheus)
     }
@@ -83,6 +97,11 @@ impl Prometheus {
             Ok(())
         })
         .await
+    }
+
+    /// Ends the cgroups that are brief: from the next scrape on they are not shown.
+    pub fn end_brief(&self) {
+        self.shown.brief_ended.store(true, Ordering::Relaxed);
     }
 
     /// Where it answers, as in `http://127.0.0.1:9090`.
@@ -116,13 +135,11 @@ async fn get(port: u16, path: &str) -> Result<StatusCode> {
     Ok(sender.send_request(request.body(Full::<Bytes>::default())?).await?.status())
 }
 
-async fn serve(listener: TcpListener, cgroups: Vec<Cgroup>) {
-    let shown = Arc::new((OnceLock::new(), cgroups));
+async fn serve(listener: TcpListener, shown: Arc<Shown>) {
     while let Ok((stream, _)) = listener.accept().await {
         let shown = Arc::clone(&shown);
         let answer = service_fn(move |_: Request<Incoming>| {
-            let (first, cgroups) = &*shown;
-            let text = exposition(cgroups, first.get_or_init(Instant::now).elapsed());
+            let text = shown.exposition(shown.first_scrape.get_or_init(Instant::now).elapsed());
             let response = Response::builder().header(header::CONTENT_TYPE, "text/plain; version=0.0.4");
             async move { response.body(Full::new(Bytes::from(text))) }
         });
@@ -130,15 +147,18 @@ async fn serve(listener: TcpListener, cgroups: Vec<Cgroup>) {
     }
 }
 
-/// The series (Prometheus text format 0.0.4) so long after the first scrape, when all began.
-fn exposition(cgroups: &[Cgroup], age: Duration) -> String {
-    let cgroups: Vec<&Cgroup> = cgroups.iter().filter(|cgroup| cgroup.ends.is_none_or(|end| age < end)).collect();
-    let family = |name: &str, kind: &str, value: &dyn Fn(&Cgroup) -> f64| {
-        let lines = cgroups.iter().map(|cgroup| format!("{name}{{{}}} {}\n", cgroup.labels, value(cgroup)));
-        format!("# TYPE {name} {kind}\n{}", lines.collect::<String>())
-    };
-    let cpu = family("container_cpu_usage_seconds_total", "counter", &|cgroup| cgroup.cores * age.as_secs_f64());
-    cpu + &family("container_memory_working_set_bytes", "gauge", &|cgroup| cgroup.bytes as f64)
+impl Shown {
+    /// The series (Prometheus text format 0.0.4) so long after all began.
+    fn exposition(&self, age: Duration) -> String {
+        let brief_ended = self.brief_ended.load(Ordering::Relaxed);
+        let cgroups: Vec<&Cgroup> = self.cgroups.iter().filter(|cgroup| !(cgroup.brief && brief_ended)).collect();
+        let family = |name: &str, kind: &str, value: &dyn Fn(&Cgroup) -> f64| {
+            let lines = cgroups.iter().map(|cgroup| format!("{name}{{{}}} {}\n", cgroup.labels, value(cgroup)));
+            format!("# TYPE {name} {kind}\n{}", lines.collect::<String>())
+        };
+        let cpu = family("container_cpu_usage_seconds_total", "counter", &|cgroup| cgroup.cores * age.as_secs_f64());
+        cpu + &family("container_memory_working_set_bytes", "gauge", &|cgroup| cgroup.bytes as f64)
+    }
 }
 
 #[cfg(test)]
@@ -147,10 +167,11 @@ mod tests {
 
     #[test]
     fn cpu_grows_and_memory_stays_until_the_end() {
-        let lasting = Cgroup { labels: "node=\"n1\"".to_owned(), cores: 0.25, bytes: 1024, ends: None };
-        let ended = Cgroup { ends: Some(Duration::from_secs(4)), ..lasting.clone() };
-        let cgroups = [lasting, ended];
-        let text = exposition(&cgroups, Duration::from_secs(4));
+        let lasting = Cgroup { labels: "node=\"n1\"".to_owned(), cores: 0.25, bytes: 1024, brief: false };
+        let ended = Cgroup { brief: true, ..lasting.clone() };
+        let cgroups = vec![lasting, ended];
+        let shown = Shown { cgroups, first_scrape: OnceLock::new(), brief_ended: AtomicBool::new(true) };
+        let text = shown.exposition(Duration::from_secs(4));
         assert_eq!(
             text,
             "# TYPE container_cpu_usage_seconds_total counter\n\

@@ -6,7 +6,8 @@
 //! - [`api`]: the Kubernetes dialect
 //! - [`registry`]: which plugin answers
 //! - [`runtime`]: runs guests; [`egress`]: their requests to backends; [`objects`]: what they may know of the cluster
-//! - [`source`]: where plugins come from; [`manifest`] and [`bundle`]: what they are made of; [`reload`]: from events to swaps
+//! - [`source`]: where plugins come from; [`manifest`] and [`bundle`]: what they are made of; [`policy`]: what the operator grants
+//!   them; [`reload`]: from events to swaps
 //! - [`config`], [`telemetry`]: flags in; logs, metrics and readiness out
 //! - [`app`]: the wiring; [`cli`]: the commands
 
@@ -21,6 +22,7 @@ pub mod egress;
 pub mod manifest;
 pub mod model;
 pub mod objects;
+pub mod policy;
 pub mod registry;
 pub mod reload;
 pub mod runtime;

@@ -25,8 +25,8 @@ use backend::{Answer, Backend};
 use bytes::Bytes;
 use wasm_metrics_adapter::{
     egress::{
-        AddressPolicy, Client, Credential, EgressConfig, EgressError, Exceptions, ForbiddenAddress, Origin, Request,
-        Resolve, Response, Shared, TrustRoots,
+        AddressPolicy, Client, Credential, EgressConfig, EgressError, ForbiddenAddress, Origin, Request, Resolve,
+        Response, Shared, TrustRoots,
     },
     model::PluginId,
 };

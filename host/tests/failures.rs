@@ -86,7 +86,7 @@ impl Server {
             custom: Some(["pods", "nodes", "configmaps"].map(claim).into()),
             ..Claims::default()
         };
-        self.plugins.lock().unwrap().put(Entry { id: id(name), claims, own_namespace: true, state });
+        self.plugins.lock().unwrap().put(Entry { id: id(name), claims, own_namespace: true, shown: true, state });
     }
 
     async fn send(&self, method: &str, url: &str, accept: &str) -> Response {

@@ -7,17 +7,29 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+#[expect(dead_code, reason = "a whole backend, of which other tests use more")]
+#[path = "egress/backend.rs"]
+mod backend;
+#[path = "reload/credentials.rs"]
+mod credentials;
+#[expect(dead_code, reason = "other tests use more of them")]
+#[path = "credentials/identities.rs"]
+mod identities;
+#[path = "reload/sequences.rs"]
+mod sequences;
 #[path = "reload/stage.rs"]
 mod stage;
 mod support;
+#[path = "reload/tenants.rs"]
+mod tenants;
 
 use std::sync::Arc;
 
-use stage::{Stage, id, in_a_part, plugin, with_code};
+use stage::{Stage, id, in_a_part, next_version, plugin, with_code};
 use tokio::{net::TcpListener, sync::Semaphore};
 use wasm_metrics_adapter::{
     model::{Provider as _, Reason},
-    source::Event,
+    source::{Event, RawPlugin},
 };
 
 fn is(value: &str) -> impl Fn(&Result<String, wasm_metrics_adapter::model::FetchError>) -> bool {
@@ -109,7 +121,8 @@ async fn a_bad_update_changes_nothing_and_is_told_once() {
             "settings.validate failed: the plugin stopped with a trap",
         ),
     ] {
-        let mut again = bad.clone();
+        let bad = RawPlugin { version: next_version(), ..bad };
+        let mut again = RawPlugin { version: next_version(), ..bad.clone() };
         again.manifest = again.manifest.map(|text| format!("{text}# another version of the same mistake\n"));
         let rejected = stage.loads("queue", "rejected");
         stage.put(bad).await;
@@ -142,9 +155,9 @@ async fn the_same_content_again_does_nothing() {
     let mut stage = Stage::new().await;
     let mut queue = plugin("queue", "value: '1', metrics: depth", "");
     stage.load(queue.clone()).await;
-    queue.version = "2".to_owned();
+    queue.version = next_version();
     stage.put(queue.clone()).await;
-    stage.send(Event::Synced(vec![id("queue")])).await;
+    stage.synced(&[id("queue")]).await;
     stage.put(queue).await;
     stage.put(plugin("queue", "value: '2', metrics: depth", "")).await;
     stage.until("depth", is("2")).await;
@@ -158,7 +171,7 @@ async fn what_a_restarted_watch_no_longer_has_is_withdrawn() {
     let mut stage = Stage::new().await;
     stage.load(plugin("stays", "value: '1', metrics: stays", "")).await;
     stage.load(plugin("goes", "value: '2', metrics: goes", "")).await;
-    stage.send(Event::Synced(vec![id("stays")])).await;
+    stage.synced(&[id("stays")]).await;
     stage.until("goes", fails_with(Reason::MetricNotFound)).await;
     assert_eq!(stage.ask("stays").await.unwrap(), "1");
 }
@@ -175,7 +188,7 @@ async fn a_claim_of_a_plugin_that_loads_is_unavailable_and_delays_no_other() {
     stage.put(with_code(plugin("broken", "", ""), "garbage")).await;
     assert_eq!(stage.report().await.reason, "Rejected");
     assert_eq!(stage.ask("queue").await.unwrap(), "2");
-    stage.send(Event::Synced(vec![id("slow"), id("quick"), id("broken")])).await;
+    stage.synced(&[id("slow"), id("quick"), id("broken")]).await;
     assert!(!stage.first_loads.is_open(), "one has neither loaded nor failed");
     gate.add_permits(Semaphore::MAX_PERMITS);
     assert_eq!(stage.report().await.reason, "Loaded");
@@ -292,7 +305,7 @@ async fn a_stop_waits_for_no_load_and_leaves_what_serves() {
     stage.load(plugin("queue", "value: '7', metrics: depth", "")).await;
     let _never = stage.objects.hold();
     stage.put(in_a_part("slow", "", "")).await;
-    stage.send(Event::Synced(vec![id("queue"), id("slow")])).await;
+    stage.synced(&[id("queue"), id("slow")]).await;
     let reader = stage.stop().await;
     assert_eq!(reader.catalog().external.iter().map(ToString::to_string).collect::<Vec<_>>(), ["depth"]);
 }

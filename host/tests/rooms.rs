@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Each room with the rooms that it may import. An arrow more is a change of the architecture: say why in docs/decisions.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("serve", &["model"]),
     ("certificates", &["serve"]),
@@ -22,8 +22,9 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("objects", &["model"]),
     ("source", &["model"]),
     ("manifest", &["model"]),
+    ("policy", &["egress", "manifest", "model"]),
     ("bundle", &["manifest", "model", "source"]),
-    ("reload", &["bundle", "egress", "manifest", "model", "registry", "runtime", "source", "telemetry"]),
+    ("reload", &["bundle", "egress", "manifest", "model", "policy", "registry", "runtime", "source", "telemetry"]),
     ("config", &["telemetry"]),
     ("telemetry", &[]),
     (
@@ -38,6 +39,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "manifest",
             "model",
             "objects",
+            "policy",
             "registry",
             "reload",
             "runtime",

@@ -41,7 +41,7 @@ pub(crate) fn run(options: &[String]) -> Result<()> {
 }
 
 /// The adapter as it is released.
-fn released() -> Result<PathBuf> {
+pub(crate) fn released() -> Result<PathBuf> {
     shell::run(shell::cargo().args(["build", "--release", "--package", ADAPTER]).current_dir(shell::root()))?;
     Ok(shell::target_directory().join("release").join(ADAPTER))
 }

@@ -6,10 +6,12 @@ mod check;
 mod control_plane;
 mod demo;
 mod e2e;
+mod fuzz;
 mod go;
 mod golden;
 mod guests;
 mod shell;
+mod soak;
 mod test;
 mod toolchain;
 mod wit;
@@ -28,6 +30,13 @@ Commands:
   e2e      run the end-to-end suite against a real control plane, two replicas of the adapter and real plugins
   check    formatting, lints, documentation, dependency policy and manifests, as CI checks them
   bench    time to ready, memory and CPU per request of a release build, on a real control plane
+  soak     two replicas with ten plugins, half of them hostile, under load, edits and outages for minutes
+           --minutes N  how long (10)
+           --reloads N  edits of one plugin in that time (1000)
+           --release    of a release build
+  fuzz     what strangers and plugin authors write, by libFuzzer: bundle, manifest, request
+           [TARGET]...  these alone
+           --seconds N  each (60)
   deny     the dependency policy alone, by cargo-deny where it is installed
   control-plane build|up
            build a Kubernetes control plane for this machine, or start one
@@ -62,6 +71,8 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<()> {
         "test" => test::run(options),
         "e2e" => e2e::run(options),
         "bench" => bench::run(options),
+        "soak" => soak::run(options),
+        "fuzz" => fuzz::run(options),
         "check" => check::run(options),
         "deny" => check::deny(options),
         "control-plane" => control_plane::run(options),

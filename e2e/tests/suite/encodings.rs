@@ -2,11 +2,12 @@
 
 use anyhow::{Result, ensure};
 use e2e::{eventually::eventually, requests};
+use serde_json::Value;
 
 use crate::world::{EXTERNAL, PATIENCE, World, ensure_words};
 
 const LINES: [&str; 2] = [r#"shown_depth{queue="orders"} 42"#, r#"shown_depth{queue="mail"} 7"#];
-const LAST: [&str; 2] = [r#"zz_depth{queue="orders"} 42"#, r#"zz_depth{queue="mail"} 7"#];
+const GOT: [&str; 3] = [r#"got_depth{queue="orders"} 42"#, r#"got_depth{queue="mail"} 7"#, "zz_later_than_got_depth 1"];
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// The aggregator passes on what it is asked for, and what comes back.
@@ -27,11 +28,10 @@ pub(crate) async fn answers_come_in_each_encoding(world: &mut World) -> Result<(
     Ok(())
 }
 
-/// `kubectl get METRIC` prints the table of the adapter; the Go adapters' metrics it does not even know. It looks the metric up by
-/// its kind, which all have in common, and takes the last: so this one is named after all others.
+/// `kubectl get METRIC` prints the table of the adapter, of just that metric; the Go adapters' metrics it does not even know.
 pub(crate) async fn kubectl_get_prints_an_external_metric(world: &mut World) -> Result<()> {
-    world.apply_static("last", &LAST, &[]).await?;
-    let arguments = ["get", "zz_depth.v1beta1.external.metrics.k8s.io", "--selector=queue=orders"];
+    world.apply_static("got", &GOT, &[]).await?;
+    let arguments = ["get", "got_depth.v1beta1.external.metrics.k8s.io", "--selector=queue=orders"];
     // kubectl knows the metric when the aggregator does, which asks once a minute: see `discovery`.
     let (head, row) = eventually("kubectl prints the metric", PATIENCE * 5, async || {
         let printed = world.kubectl.attempt(&arguments).await?;
@@ -42,7 +42,7 @@ pub(crate) async fn kubectl_get_prints_an_external_metric(world: &mut World) -> 
     .await?;
     let head: Vec<&str> = head.split_whitespace().collect();
     ensure!(head == ["METRIC", "LABELS", "VALUE", "WINDOW", "TIMESTAMP"], "{head:?}");
-    ensure_words(&row, &["zz_depth", "queue=orders", "42", "<none>"])?;
+    ensure_words(&row, &["got_depth", "queue=orders", "42", "<none>"])?;
     let wide = world.kubectl.run(&[&arguments[..], &["--output=wide", "--no-headers"]].concat()).await?;
     // The columns have other widths without a head, and the time goes on.
     let words = |row: &str| row.split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>();
@@ -50,5 +50,7 @@ pub(crate) async fn kubectl_get_prints_an_external_metric(world: &mut World) -> 
     // The list is empty, which kubectl says in its own words.
     let nothing = world.kubectl.attempt(&[&arguments[..2], &["--selector=queue=none"]].concat()).await?;
     ensure!(nothing.success && nothing.stderr.contains("No resources found"), "{nothing:?}");
+    let list: Value = serde_json::from_str(&world.kubectl.run(&[&arguments[..], &["-o", "json"]].concat()).await?)?;
+    ensure!(list["items"][0]["metricName"] == "got_depth" && list["items"][0]["value"] == "42", "{list}");
     Ok(())
 }

@@ -14,8 +14,10 @@ mod alone;
 mod autoscaling;
 mod backends;
 mod clients;
+mod complaints;
 mod conformance;
 mod controller;
+mod credentials;
 mod deploy;
 mod discovery;
 mod encodings;
@@ -24,6 +26,7 @@ mod figures;
 mod kinds;
 mod lifecycle;
 mod openapi;
+mod outages;
 mod peer;
 mod preflight;
 mod prometheus;
@@ -32,6 +35,7 @@ mod refused_sources;
 mod reload;
 mod request_log;
 mod resource;
+mod rollout;
 mod runner;
 mod trust;
 mod walkthrough;
@@ -130,6 +134,9 @@ fn installed() -> Vec<Case> {
         case!(reload::new_code_replaces_old_code),
         case!(reload::a_deleted_plugin_withdraws_its_metrics),
         case!(reload::a_plugin_comes_in_each_packaging),
+        case!(reload::a_storm_of_updates_mixes_nothing_and_goes_never_back),
+        case!(reload::killed_between_any_two_steps_it_serves_a_whole_version),
+        case!(reload::forty_full_config_maps_are_no_burden_at_the_start),
         case!(resource::taken_over_without_a_plugin_it_says_what_is_missing),
         case!(resource::top_shows_pods_containers_and_nodes),
         case!(clients::usage_of_pods_and_nodes_is_read),
@@ -139,8 +146,12 @@ fn installed() -> Vec<Case> {
         case!(prometheus::usage_comes_out_of_a_real_prometheus),
         case!(lifecycle::namespaces_are_deleted_while_the_adapter_runs),
         case!(lifecycle::a_restart_of_either_replica_goes_unnoticed),
+        case!(rollout::a_rolling_update_of_both_replicas_fails_no_request),
+        case!(outages::the_api_server_is_killed_and_comes_back),
+        case!(outages::etcd_hangs_for_a_while),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
         case!(backends::a_tcp_backend_is_spoken_to_by_the_plugin_itself),
+        case!(credentials::a_backend_that_checks_certificate_and_token_is_read),
         // The aggregator takes minutes to see a new list: this case waits least when it comes late.
         case!(discovery::api_resources_shows_external_metrics),
         case!(encodings::kubectl_get_prints_an_external_metric),

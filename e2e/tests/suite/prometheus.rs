@@ -1,7 +1,5 @@
 //! `plugins/prometheus-usage` with its default queries on a real Prometheus, and what kubectl shows of that.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     eventually::eventually,
@@ -29,10 +27,9 @@ pub(crate) async fn usage_comes_out_of_a_real_prometheus(world: &mut World) -> R
         world.kubectl.apply(&pod(name)).await?;
     }
     world.installation.apply(&world.kubectl, &world.installation.resource).await?;
-    // Last, because what it scrapes changes with time.
     let prometheus = Prometheus::start(cgroups(), world.control_plane.folder()).await?;
     plugin(prometheus.origin())?.apply(&world.admin).await?;
-    pod_comes_and_stays(world).await?;
+    pod_comes_and_stays(world, &prometheus).await?;
     eventually("both replicas answer with what is used", PATIENCE, async || values_are_right(world).await).await?;
     eventually("kubectl shows it", PATIENCE, async || kubectl_shows_them(world).await).await?;
     drop(prometheus);
@@ -47,7 +44,7 @@ pub(crate) async fn usage_comes_out_of_a_real_prometheus(world: &mut World) -> R
 
 /// What cAdvisor of one node shows: beside containers and the node there are cgroups that are neither, and pods of others.
 fn cgroups() -> Vec<Cgroup> {
-    let cgroup = |labels: String, cores, mebibytes: u64| Cgroup { labels, cores, bytes: mebibytes << 20, ends: None };
+    let cgroup = |labels: String, cores, mebibytes: u64| Cgroup { labels, cores, bytes: mebibytes << 20, brief: false };
     let of_pod = |container: &str, pod: &str, cores, mebibytes| {
         let id = format!("/kubepods/{pod}/{container}");
         let names = format!(r#"namespace="{NAMESPACE}",pod="{pod}",container="{container}""#);
@@ -60,7 +57,7 @@ fn cgroups() -> Vec<Cgroup> {
         of_pod("main", POD, 0.25, 64),
         of_pod("proxy", POD, 0.05, 16),
         // An init container, whose rate outlives it.
-        Cgroup { ends: Some(Duration::from_secs(5)), ..of_pod("init", POD, 1.0, 32) },
+        Cgroup { brief: true, ..of_pod("init", POD, 1.0, 32) },
         // The pod's own cgroup, the pause container of old runtimes, and a pod that only a pattern would take for ours.
         of_pod("", POD, 0.4, 100),
         of_pod("POD", POD, 0.1, 1),
@@ -90,7 +87,7 @@ fn plugin(origin: &str) -> Result<Plugin> {
 }
 
 /// The pod comes with its init container, and does not go with it.
-async fn pod_comes_and_stays(world: &World) -> Result<()> {
+async fn pod_comes_and_stays(world: &World, prometheus: &Prometheus) -> Result<()> {
     let pods = format!("{API}/namespaces/{NAMESPACE}/pods");
     let containers = async || {
         let list = world.get(&pods).await?.json()?;
@@ -105,6 +102,7 @@ async fn pod_comes_and_stays(world: &World) -> Result<()> {
         Ok(())
     })
     .await?;
+    prometheus.end_brief();
     let mut missed = None;
     eventually("the pod has two containers", PATIENCE, async || {
         let found = containers().await.inspect_err(|error| missed = Some(error.to_string()))?;

@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use e2e::{
     ADAPTER_NAMESPACE,
     eventually::eventually,
+    packaging::{self, Parts},
     plugins::{self, Plugin, component, only_warning, padded, static_configuration},
 };
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     refusals::refused,
@@ -19,73 +19,31 @@ use crate::{
 /// More than any plugin may have: 256 MiB of zeros fit into a ConfigMap when compressed.
 const BOMB: usize = 256 << 20;
 
-/// A component in several ConfigMaps.
-pub(crate) struct Parts {
-    pub(crate) parts: Vec<Part>,
-    plugin: String,
-    sha256: String,
-}
-
-/// One of them.
-pub(crate) struct Part {
-    name: String,
-    /// The manifest.
-    pub(crate) config_map: String,
-}
-
-/// Compresses and cuts a component, as design asks: content-addressed, immutable, labelled.
-pub(crate) fn parts_of(plugin: &str, code: &[u8], count: usize) -> Result<Parts> {
-    let sha256: String = Sha256::digest(code).iter().map(|byte| format!("{byte:02x}")).collect();
-    let stream = zstd::encode_all(code, 3)?;
-    let version = sha256.get(..8).context("a digest is longer")?;
-    let parts = stream.chunks(stream.len().div_ceil(count)).enumerate().map(|(number, bytes)| {
-        let name = format!("{plugin}-{version}-{number}");
-        let content = serde_json::to_value(k8s_openapi::ByteString(bytes.to_vec()))?;
-        let config_map = json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "immutable": true,
-            "metadata": { "name": name, "namespace": ADAPTER_NAMESPACE, "labels": { "wasm-metrics-adapter.io/part-of": plugin } },
-            "binaryData": { "part": content },
-        });
-        Ok(Part { name, config_map: config_map.to_string() })
-    });
-    Ok(Parts { parts: parts.collect::<Result<_>>()?, plugin: plugin.to_owned(), sha256 })
-}
-
-impl Parts {
-    pub(crate) fn plugin(&self, external: &[&str]) -> Plugin {
-        let names: Vec<&str> = self.parts.iter().map(|part| part.name.as_str()).collect();
-        let mut configuration = static_configuration(external, &[]);
-        if let Some(fields) = configuration.as_object_mut() {
-            fields.insert("component".to_owned(), json!({ "parts": { "names": names, "sha256": self.sha256 } }));
-        }
-        let mut plugin = Plugin::new(&self.plugin, Vec::new(), &configuration);
-        plugin.binary.clear();
-        plugin
-    }
-}
-
 pub(crate) async fn a_wrong_digest(world: &mut World) -> Result<()> {
-    let mut parts = parts_of("bad-digest", &component("static")?, 2)?;
-    for part in &parts.parts {
-        world.kubectl.apply(&part.config_map).await?;
+    let mut parts = Parts::of("bad-digest", &component("static")?, 2)?;
+    for part in &parts.config_maps {
+        packaging::apply(&world.admin, part).await?;
     }
     parts.sha256 = "0".repeat(64);
     let spoil = |plugin: &mut Plugin| {
-        *plugin = parts.plugin(&["bad_digest 2"]);
+        *plugin = parts.plugin(&static_configuration(&["bad_digest 2"], &[]));
         Ok(())
     };
     refused(world, "digest", spoil, &["SHA-256", &"0".repeat(64)]).await
 }
 
 pub(crate) async fn a_missing_part(world: &mut World) -> Result<()> {
-    let parts = parts_of("bad-part", &component("static")?, 2)?;
-    let [first, missing] = parts.parts.as_slice() else { anyhow::bail!("there are two parts") };
-    world.kubectl.apply(&first.config_map).await?;
+    let parts = Parts::of("bad-part", &component("static")?, 2)?;
+    let names = parts.names();
+    let ([first, _], [_, missing]) = (parts.config_maps.as_slice(), names.as_slice()) else {
+        anyhow::bail!("there are two parts")
+    };
+    packaging::apply(&world.admin, first).await?;
     let spoil = |plugin: &mut Plugin| {
-        *plugin = parts.plugin(&["bad_part 2"]);
+        *plugin = parts.plugin(&static_configuration(&["bad_part 2"], &[]));
         Ok(())
     };
-    refused(world, "part", spoil, &[&missing.name, "apply the parts first"]).await
+    refused(world, "part", spoil, &[missing, "apply the parts first"]).await
 }
 
 pub(crate) async fn two_packagings_at_once(world: &mut World) -> Result<()> {

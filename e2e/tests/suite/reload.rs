@@ -1,7 +1,6 @@
 //! Plugins change while requests go on: quickly, whole, and never backwards.
 
 use std::{
-    io::Write as _,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -9,16 +8,15 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     eventually::{eventually, throughout},
+    packaging::{self, Packaging},
     plugins::{self, Plugin, component, events, only_warning, static_configuration},
+    storm::{Outcome, Storm},
 };
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::{
-    refused_sources::{Part, parts_of},
-    world::{EXTERNAL, PATIENCE, World, ensure_words, values_of},
-};
+use crate::world::{EXTERNAL, PATIENCE, World, ensure_words, values_of};
 
 const UPDATES: u32 = 100;
 const LIMIT: Duration = Duration::from_secs(1);
@@ -171,24 +169,90 @@ pub(crate) async fn a_deleted_plugin_withdraws_its_metrics(world: &mut World) ->
 
 /// Plain, gzip, zstd, and in parts that are content-addressed ConfigMaps.
 pub(crate) async fn a_plugin_comes_in_each_packaging(world: &mut World) -> Result<()> {
-    let code = component("static")?;
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    gzip.write_all(&code)?;
-    for (name, key, bytes) in [
-        ("packed-gzip", "plugin.wasm.gz", gzip.finish()?),
-        ("packed-zstd", "plugin.wasm.zst", zstd::encode_all(code.as_slice(), 3)?),
-    ] {
-        let metric = name.replace('-', "_");
-        let mut plugin = Plugin::of_static(name, &[&format!("{metric} 7")], &[])?;
-        plugin.binary = [(key.to_owned(), bytes)].into();
-        plugin.apply(&world.admin).await?;
+    // Padding makes it larger than any one ConfigMap may be.
+    let (small, large) = (component("static")?, plugins::padded(component("static")?, 1_500_000));
+    for (name, packaging) in [("gzip", Packaging::Gzip), ("zstd", Packaging::Zstd), ("parts", Packaging::Parts)] {
+        let metric = format!("packed_{name}");
+        let code = if packaging == Packaging::Parts { &large } else { &small };
+        let configuration = static_configuration(&[&format!("{metric} 7")], &[]);
+        packaging.pack(&format!("packed-{name}"), code, &configuration)?.apply(&world.admin).await?;
         world.expect_values(&format!("{EXTERNAL}/namespaces/default/{metric}"), &["7"]).await?;
     }
-    // Padding makes it larger than any one ConfigMap may be.
-    let parts = parts_of("packed-parts", &plugins::padded(code, 1_500_000), 3)?;
-    for Part { config_map, .. } in &parts.parts {
-        world.kubectl.apply(config_map).await?;
+    Ok(())
+}
+
+/// The short form of what `cargo xtask soak` does for longer.
+pub(crate) async fn a_storm_of_updates_mixes_nothing_and_goes_never_back(world: &mut World) -> Result<()> {
+    let storm = Storm { generations: 200, connections: 3 };
+    let began = Instant::now();
+    let Outcome { generations, broken, answers } = storm.run(&world.adapter, &world.admin).await?;
+    world.figures.push(format!("{generations} generations and {broken} broken versions in {:.0?}, meanwhile {answers} answers of two replicas: none an error, none mixed, none older than one before", began.elapsed()));
+    Ok(())
+}
+
+/// Parts first, then the plugin, then the old parts away: killed after any step, the adapter comes back with a whole version.
+pub(crate) async fn killed_between_any_two_steps_it_serves_a_whole_version(world: &mut World) -> Result<()> {
+    let path = format!("{EXTERNAL}/namespaces/default/stepwise");
+    let version = |value: &str, padding| {
+        let code = plugins::padded(component("static")?, padding);
+        Packaging::Parts.pack("stepwise", &code, &static_configuration(&[&format!("stepwise {value}")], &[]))
+    };
+    let (old, new) = (version("1", 40_000)?, version("2", 50_000)?);
+    old.apply(&world.admin).await?;
+    world.expect_values(&path, &["1"]).await?;
+    let steps = new.parts.len() + 1 + old.parts.len();
+    for step in 0..=steps {
+        match step.checked_sub(1) {
+            None => {}
+            Some(part) if part < new.parts.len() => packaging::apply(&world.admin, &new.parts[part]).await?,
+            Some(manifest) if manifest == new.parts.len() => new.plugin.apply(&world.admin).await?,
+            Some(prune) => {
+                let part = &old.parts[prune - new.parts.len() - 1];
+                plugins::delete(&world.admin, part.metadata.name.as_deref().context("it has a name")?).await?;
+            }
+        }
+        let expected = if step <= new.parts.len() { "1" } else { "2" };
+        for replica in 0..world.adapter.replicas().len() {
+            world.adapter.kill(replica).await?;
+        }
+        for replica in 0..world.adapter.replicas().len() {
+            world.adapter.start(replica).await?;
+            let replica = world.adapter.replicas().get(replica).context("it was started")?;
+            let values = values_of(&replica.get(&path).await?)?;
+            ensure!(values == [expected], "after step {step} of {steps}: {values:?}, not {expected}");
+        }
     }
-    parts.plugin(&["packed_parts 7"]).apply(&world.admin).await?;
-    world.expect_values(&format!("{EXTERNAL}/namespaces/default/packed_parts"), &["7"]).await
+    world.figures.push(format!("{} kills after each of {steps} steps of an update in parts: a whole version each time", 2 * (steps + 1)));
+    plugins::delete(&world.admin, "stepwise").await
+}
+
+const FULL: usize = 40;
+const MOST_MIB: f64 = 120.0;
+
+/// Forty plugins as large as a ConfigMap can be, all there when the adapter starts.
+pub(crate) async fn forty_full_config_maps_are_no_burden_at_the_start(world: &mut World) -> Result<()> {
+    world.adapter.stop(1).await?;
+    let code = component("static")?;
+    for number in 0..FULL {
+        let mut plugin = Plugin::of_static(&format!("full-{number}"), &[&format!("full_{number} {number}")], &[])?;
+        // Each has other bytes, so each is compiled.
+        let padding = (1 << 20) - plugin.yaml.len() - code.len() - 12 - number;
+        plugin.binary = [("plugin.wasm".to_owned(), plugins::padded(code.clone(), padding))].into();
+        plugin.apply(&world.admin).await?;
+    }
+    std::fs::remove_dir_all(world.control_plane.folder().join("compile-cache-1"))?;
+    let took = world.adapter.start(1).await?;
+    let replica = world.adapter.replicas().get(1).context("there are two replicas")?;
+    let process = replica.process_id().context("it runs")?;
+    for number in 0..FULL {
+        let values = values_of(&replica.get(&format!("{EXTERNAL}/namespaces/default/full_{number}")).await?)?;
+        ensure!(values == [number.to_string()], "{values:?}");
+    }
+    let (peak, (resident, anonymous)) = (e2e::load::peak_mib(process)?, e2e::load::resident_mib(process)?);
+    world.figures.push(format!("{FULL} full ConfigMaps at the start, cold cache: ready after {took:.1?}; at most {peak:.0} MiB resident, {resident:.0} afterwards ({anonymous:.0} anonymous)"));
+    for number in 0..FULL {
+        plugins::delete(&world.admin, &format!("full-{number}")).await?;
+    }
+    ensure!(peak < MOST_MIB, "{peak:.0} MiB were resident, more than {MOST_MIB}");
+    Ok(())
 }

@@ -3,9 +3,12 @@
 
 mod protobuf;
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::{
+    external,
     group::{Group, GroupVersion},
     wire::{ListMeta, ObjectMeta},
 };
@@ -167,14 +170,17 @@ struct SubresourceDiscovery {
 struct ResponseKind {
     group: &'static str,
     version: &'static str,
-    kind: &'static str,
+    kind: Cow<'static, str>,
 }
 
 /// `/apis` in its aggregated form, with everything in it. `entries` are in the order of their resources.
 pub(super) fn aggregated<'entries>(entries: impl Fn(GroupVersion) -> &'entries [Entry]) -> ApiGroupDiscoveryList {
     let version = |version: &GroupVersion| VersionDiscovery {
         version: version.version(),
-        resources: discovered(entries(*version)),
+        resources: match version.group() {
+            Group::External => discovered_external(entries(*version)),
+            Group::Custom | Group::Resource => discovered(entries(*version)),
+        },
         freshness: "Current",
     };
     let group = |group: Group| GroupDiscovery {
@@ -192,7 +198,6 @@ pub(super) fn aggregated<'entries>(entries: impl Fn(GroupVersion) -> &'entries [
 /// Subresources go below a parent that has no verbs and no kind, as in Go's own conversion: kubectl would show a parent with
 /// verbs as a resource that could be asked for.
 fn discovered(entries: &[Entry]) -> Vec<ResourceDiscovery> {
-    let response_kind = |kind| ResponseKind { group: "", version: "", kind };
     let resource = |entry: &Entry, kind, verbs| ResourceDiscovery {
         resource: entry.resource.clone(),
         response_kind: response_kind(kind),
@@ -216,6 +221,31 @@ fn discovered(entries: &[Entry]) -> Vec<ResourceDiscovery> {
         Some(ResourceDiscovery { subresources, ..alone })
     });
     discovered.collect()
+}
+
+/// kubectl turns a resource into its kind and the kind back into a resource, the last one of that kind: so each metric has a kind
+/// of its own, which is its name. For `-o json` it looks for the items' kind too, on a resource that nothing can be done with.
+fn discovered_external(entries: &[Entry]) -> Vec<ResourceDiscovery> {
+    let mut metrics = discovered(entries);
+    if metrics.iter().any(|metric| metric.resource == external::RESOURCE) {
+        return metrics;
+    }
+    for metric in &mut metrics {
+        metric.response_kind.kind = metric.resource.clone().into();
+    }
+    metrics.push(ResourceDiscovery {
+        resource: external::RESOURCE.to_owned(),
+        response_kind: response_kind(external::KIND),
+        scope: "Namespaced",
+        singular_resource: "",
+        verbs: &[],
+        subresources: Vec::new(),
+    });
+    metrics
+}
+
+fn response_kind(kind: &'static str) -> ResponseKind {
+    ResponseKind { group: "", version: "", kind: kind.into() }
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ use super::{
 /// the text of a metric that is not found, since the metric itself takes the place of the resource in this API.
 pub(super) const RESOURCE: &str = "externalmetrics";
 
+/// The kind of one series' value.
+pub(super) const KIND: &str = "ExternalMetricValue";
+
 /// Answers a GET on an external metric. No series is an empty list, not an error.
 pub(super) async fn respond(
     api: &Api,

@@ -1,46 +1,29 @@
 //! Which authorities backends are verified by: the system's and those of `--backend-ca-file`, which is read again by content.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::certificate::LOOK_EVERY;
+use super::followed_file::FollowedFile;
 use crate::egress::{Shared, TrustRoots};
 
 /// The file, as it was last seen.
-pub(super) struct BackendTrust {
-    path: PathBuf,
-    content: Vec<u8>,
-}
+pub(super) struct BackendTrust(FollowedFile);
 
 impl BackendTrust {
     /// The authorities at the start.
     pub(super) async fn read(path: &Path) -> anyhow::Result<(TrustRoots, Self)> {
-        let content =
-            tokio::fs::read(path).await.with_context(|| format!("read --backend-ca-file {}", path.display()))?;
-        let trust = Self { path: path.to_owned(), content };
+        let file = FollowedFile::read(path).await;
+        let trust = Self(file.with_context(|| format!("read --backend-ca-file {}", path.display()))?);
         Ok((trust.roots()?, trust))
     }
 
     /// Follows the file until `stop`. What can't be read, or is no bundle, changes nothing.
     pub(super) async fn follow(mut self, shared: Arc<Shared>, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = sleep(LOOK_EVERY) => {}
-            }
-            let Ok(content) = tokio::fs::read(&self.path).await else { continue };
-            if content == self.content {
-                continue;
-            }
-            self.content = content;
+        while stop.run_until_cancelled(self.0.changed()).await.is_some() {
             match self.roots().and_then(|roots| Ok(shared.replace_roots(roots)?)) {
-                Ok(()) => tracing::info!(file = %self.path.display(), "backends are verified by new authorities"),
+                Ok(()) => tracing::info!(file = %self.0.path().display(), "backends are verified by new authorities"),
                 Err(error) => tracing::warn!(
                     error = format!("{error:#}"),
                     "the authorities of backends stay as they were; correct --backend-ca-file"
@@ -50,6 +33,6 @@ impl BackendTrust {
     }
 
     fn roots(&self) -> anyhow::Result<TrustRoots> {
-        Ok(TrustRoots::system().with_pem(&self.path.display().to_string(), &self.content)?)
+        Ok(TrustRoots::system().with_pem(&self.0.path().display().to_string(), self.0.content())?)
     }
 }

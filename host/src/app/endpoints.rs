@@ -65,8 +65,7 @@ impl Endpoints {
         }
         for path in health::PATHS {
             paths.push(path.to_owned());
-            let checks = health::checks(path, &self.readiness);
-            paths.extend(checks.into_iter().map(|(check, _)| format!("{path}/{check}")));
+            paths.extend(health::names(path, &self.readiness).iter().map(|check| format!("{path}/{check}")));
         }
         paths.sort_unstable();
         respond(status, JSON, format!("{:#}", json!({ "paths": paths })))

@@ -1,11 +1,12 @@
 //! `/healthz`, `/livez`, `/readyz` and the checks below them, as k8s.io/apiserver `pkg/server/healthz` answers: `ok`, each check by
-//! name where `verbose` asks for it or something failed, and without those that `exclude` names.
+//! name where `verbose` asks for it or something failed, and without those that `exclude` names. What readiness only takes notice
+//! of is a check of its own path, and a line of the detail that never fails the whole.
 
 use axum::response::Response;
 use http::StatusCode;
 
 use super::filters::plain;
-use crate::telemetry::Readiness;
+use crate::telemetry::{Notice, Readiness};
 
 /// Whether the process answers. A restart mends neither plugins nor backends, so nothing else counts for being alive.
 const PING: (&str, bool) = ("ping", true);
@@ -13,8 +14,18 @@ const PING: (&str, bool) = ("ping", true);
 /// The paths; below each there is a path for each of its checks.
 pub(super) const PATHS: [&str; 3] = ["/healthz", "/livez", "/readyz"];
 
+/// The names below one of [`PATHS`], each a path of its own.
+pub(super) fn names(path: &str, readiness: &Readiness) -> Vec<&'static str> {
+    let checks = checks(path, readiness).into_iter().map(|(name, _)| name);
+    checks.chain(notices(path, readiness).iter().map(Notice::name)).collect()
+}
+
+fn notices(path: &str, readiness: &Readiness) -> Vec<Notice> {
+    if path == "/readyz" { readiness.notices() } else { Vec::new() }
+}
+
 /// The checks of one of [`PATHS`] by name, with what they find.
-pub(super) fn checks(path: &str, readiness: &Readiness) -> Vec<(&'static str, bool)> {
+fn checks(path: &str, readiness: &Readiness) -> Vec<(&'static str, bool)> {
     let mut checks = vec![PING];
     if path == "/readyz" {
         checks.extend(readiness.facts());
@@ -25,17 +36,19 @@ pub(super) fn checks(path: &str, readiness: &Readiness) -> Vec<(&'static str, bo
 /// Answers one of [`PATHS`], or a path below one; none where there is no such check.
 pub(super) fn answer(path: &str, query: &str, readiness: &Readiness) -> Option<Response> {
     if PATHS.contains(&path) {
-        return Some(all(path.trim_start_matches('/'), &checks(path, readiness), query));
+        let (checks, notices) = (checks(path, readiness), notices(path, readiness));
+        return Some(all(path.trim_start_matches('/'), &checks, &notices, query));
     }
     let (parent, name) = path.rsplit_once('/').filter(|(parent, _)| PATHS.contains(parent))?;
-    let (_, holds) = checks(parent, readiness).into_iter().find(|(known, _)| *known == name)?;
+    let notices = notices(parent, readiness).into_iter().map(|notice| (notice.name(), notice.holds()));
+    let (_, holds) = checks(parent, readiness).into_iter().chain(notices).find(|(known, _)| *known == name)?;
     Some(match holds {
         true => plain(StatusCode::OK, "ok".to_owned()),
         false => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: not yet\n".to_owned()),
     })
 }
 
-fn all(name: &str, checks: &[(&str, bool)], query: &str) -> Response {
+fn all(name: &str, checks: &[(&str, bool)], notices: &[Notice], query: &str) -> Response {
     let parameters: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
     let mut unknown: Vec<&str> =
         parameters.iter().filter(|(parameter, _)| parameter == "exclude").map(|(_, check)| &**check).collect();
@@ -51,6 +64,10 @@ fn all(name: &str, checks: &[(&str, bool)], query: &str) -> Response {
         };
         healthy &= *holds || excluded.contains(check);
         lines.push_str(&outcome.replace("CHECK", check));
+    }
+    for notice in notices {
+        let state = if notice.holds() { "ok" } else { "failed: not needed to be ready" };
+        lines.push_str(&format!("[+]{} {state}\n", notice.name()));
     }
     if !unknown.is_empty() {
         let names: Vec<String> = unknown.iter().map(|name| format!("{name:?}")).collect();
@@ -98,6 +115,13 @@ mod tests {
             assert_eq!(told(path, query, &readiness), (code, text.to_owned()), "{path}?{query}");
         }
         plugins.open();
+        let missing = "[+]api-server failed: not needed to be ready\n";
+        readiness.notice("api-server").set(false);
+        let detail = format!("[+]ping ok\n[+]plugins ok\n[+]shutdown ok\n{missing}readyz check passed\n");
+        assert_eq!(told("/readyz", "verbose", &readiness), (200, detail));
+        assert_eq!(told("/readyz", "", &readiness), (200, "ok".to_owned()));
+        assert_eq!(told("/readyz/api-server", "", &readiness).0, 500);
+        assert_eq!(told("/livez/api-server", "", &readiness).0, 404);
         assert_eq!(told("/readyz", "", &readiness), (200, "ok".to_owned()));
         assert_eq!(told("/readyz/plugins", "", &readiness), (200, "ok".to_owned()));
         readiness.drain();

@@ -3,14 +3,16 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
+use futures::future::join_all;
 use kube::{Client, config::KubeConfigOptions, config::Kubeconfig};
-use tokio::sync::mpsc::Sender;
+use tokio::sync::{mpsc::Sender, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{backend_trust::BackendTrust, own_addresses};
+use super::{backend_trust::BackendTrust, own_addresses, policy_file};
 use crate::{
     auth::{
         AuthenticationOptions, Authenticator, AuthorizationOptions, Authorizer, ClusterConfig, KubeReviews, Sources,
@@ -21,12 +23,14 @@ use crate::{
     egress,
     model::{Inventory, Kinds, Objects},
     objects::{DiscoveredKinds, FixedObjects, ObjectPolicy, WatchedObjects},
+    policy::Policy,
     registry, reload,
     runtime::{CompilerConfig, Runtime},
     source::{
         Dependencies, Event, Reporter,
-        configmap::{ClusterDependencies, ConfigMapSource},
+        configmap::{self, ClusterDependencies, ConfigMapSource},
         directory::DirectorySource,
+        plugin_files::{PluginFiles, WithFiles},
         report::{EventReporter, LogReporter},
     },
     telemetry::Metrics,
@@ -42,14 +46,17 @@ pub(super) struct Auth {
 
 /// Where plugins come from.
 pub(super) enum Source {
-    ConfigMaps(ConfigMapSource),
+    /// One for each namespace, so that each needs a Role there and no ClusterRole.
+    ConfigMaps(Vec<ConfigMapSource>),
     Folder(DirectorySource),
 }
 
 impl Source {
     pub(super) async fn run(self, events: Sender<Event>) {
         match self {
-            Self::ConfigMaps(source) => source.run(events).await,
+            Self::ConfigMaps(sources) => {
+                join_all(sources.into_iter().map(|source| source.run(events.clone()))).await;
+            }
             Self::Folder(source) => source.run(events).await,
         }
     }
@@ -62,6 +69,9 @@ pub(super) struct Rooms {
     pub(super) kinds: Arc<dyn Kinds>,
     pub(super) inventory: Arc<dyn Inventory>,
     pub(super) source: Source,
+    /// Absent without the operator's folder.
+    pub(super) plugin_files: Option<Arc<PluginFiles>>,
+    policy: watch::Receiver<Arc<Policy>>,
     runtime: Arc<Runtime>,
     dependencies: Arc<dyn Dependencies>,
     reporter: Arc<dyn Reporter>,
@@ -88,14 +98,31 @@ impl Rooms {
             Some(client) => watched(config, client, background)?,
             None => fixed(),
         };
-        let (source, dependencies, reporter) = source(config, client.as_ref())?;
+        let (source, mut dependencies, reporter) = source(config).await?;
+        let plugin_files = config.plugin_files_dir.clone().map(|folder| Arc::new(PluginFiles::new(folder)));
+        if let Some(files) = &plugin_files {
+            dependencies = Arc::new(WithFiles::new(dependencies, files.clone()));
+        }
+        let policy = policy_file::start(config.policy.as_deref(), metrics.clone(), stop, background).await?;
         let compiler = CompilerConfig {
             cache_dir: config.compile_cache_dir.clone(),
             child: Some(std::env::current_exe().context("find the adapter's own binary, which is its compiler")?),
         };
         let runtime = Runtime::new(compiler, guests, objects, kinds.clone(), metrics.clone())?;
         let egress = egress(config, client.clone(), metrics, stop, background).await?;
-        Ok(Self { client, auth, kinds, inventory, source, runtime, dependencies, reporter, egress })
+        Ok(Self {
+            client,
+            auth,
+            kinds,
+            inventory,
+            source,
+            plugin_files,
+            policy,
+            runtime,
+            dependencies,
+            reporter,
+            egress,
+        })
     }
 
     /// What reloads need.
@@ -119,7 +146,11 @@ impl Rooms {
             egress: self.egress.clone(),
             kinds: self.kinds.clone(),
             grants,
+            policy: self.policy.clone(),
             own_namespace: config.namespace.clone(),
+            namespaces: namespaces(config).collect(),
+            roll: reload::Roll::default(),
+            turns: reload::Turns::default(),
             board,
             changes: tokio::sync::watch::Sender::default(),
             metrics,
@@ -141,15 +172,34 @@ async fn client(kubeconfig: Option<&Path>, purpose: Purpose) -> anyhow::Result<C
         None => kube::Config::incluster()
             .context("find the pod's service account; outside a cluster use --kubeconfig, or --plugin-dir alone")?,
     };
-    config.default_retry = purpose == Purpose::Watches;
+    config.default_retry = purpose != Purpose::Reviews;
+    config.read_timeout = purpose.longest_silence();
+    // A connection that was idle before is not silent yet.
+    config.reset_reader_on_write = true;
     Client::try_from(config).context("connect to the API server")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
+    /// Of the plugins' ConfigMaps and what they name.
+    Plugins,
+    /// Of everything else.
     Watches,
     /// They have retries of their own, within a request's time.
     Reviews,
+}
+
+impl Purpose {
+    /// After this long without a byte a connection to the API server is dead: one that has vanished would be silent for ever. More than
+    /// the time for which a watch is kept open, all of which may pass without an event.
+    fn longest_silence(self) -> Option<Duration> {
+        match self {
+            Self::Plugins => Some(Duration::from_secs(configmap::WATCH_SECONDS.into()) + Duration::from_secs(15)),
+            // kube keeps them open for 290 s.
+            Self::Watches => Some(Duration::from_secs(310)),
+            Self::Reviews => None,
+        }
+    }
 }
 
 async fn delegated(cluster: &Cluster, stop: &CancellationToken, background: &TaskTracker) -> anyhow::Result<Auth> {
@@ -207,20 +257,26 @@ fn fixed() -> Cache {
     Cache { kinds: fixed.clone(), objects: fixed.clone(), inventory: fixed }
 }
 
+/// The namespaces that plugins are in: the adapter's own, and those of tenants.
+fn namespaces(config: &Config) -> impl Iterator<Item = String> {
+    std::iter::once(&config.namespace).chain(&config.plugin_namespaces).cloned()
+}
+
 type Plugins = (Source, Arc<dyn Dependencies>, Arc<dyn Reporter>);
 
-fn source(config: &Config, client: Option<&Client>) -> anyhow::Result<Plugins> {
-    match (&config.plugin_dir, client) {
+async fn source(config: &Config) -> anyhow::Result<Plugins> {
+    match (&config.plugin_dir, &config.cluster) {
         (Some(folder), _) => {
             let source = DirectorySource::new(folder, &config.namespace);
             let dependencies = Arc::new(source.dependencies());
             Ok((Source::Folder(source), dependencies, Arc::new(LogReporter)))
         }
-        (None, Some(client)) => {
-            let source = ConfigMapSource::new(client.clone(), &config.namespace);
+        (None, Some(cluster)) => {
+            let client = client(cluster.kubeconfig.as_deref(), Purpose::Plugins).await?;
+            let sources = namespaces(config).map(|namespace| ConfigMapSource::new(client.clone(), namespace)).collect();
             let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "wasm-metrics-adapter".to_owned());
             let reporter = EventReporter::new(client.clone(), &instance);
-            Ok((Source::ConfigMaps(source), Arc::new(ClusterDependencies::new(client.clone())), Arc::new(reporter)))
+            Ok((Source::ConfigMaps(sources), Arc::new(ClusterDependencies::new(client.clone())), Arc::new(reporter)))
         }
         (None, None) => anyhow::bail!("there are no plugins without a cluster; name a folder with --plugin-dir"),
     }

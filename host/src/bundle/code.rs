@@ -1,9 +1,9 @@
-//! The one place that a plugin's code comes from: a key of the ConfigMap, or parts in other ConfigMaps.
+//! The one place that a plugin's code comes from: a key of the ConfigMap, parts in other ConfigMaps, or a file of the operator's.
 
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    manifest::{Parts, nearest},
+    manifest::{Component, Parts, nearest},
     source::{Dependencies, Dependency, PART_LABEL, RawPlugin},
 };
 
@@ -19,7 +19,7 @@ const CODE_KEYS: [(&str, Form); 3] =
 /// Code as it came.
 #[derive(Debug)]
 pub(super) struct Packed {
-    /// The key in quotes, or the parts in words; for messages.
+    /// The key in quotes, the parts or the file in words; for messages.
     pub(super) name: String,
     /// The digest that the component must have.
     pub(super) sha256: Option<String>,
@@ -42,23 +42,32 @@ pub(super) fn refuse_unknown_keys(raw: &RawPlugin) -> Result<(), BundleError> {
     }
 }
 
-/// Reads the code from where the plugin says.
+/// Reads the code from where the plugin says; a file may have `cap` bytes.
 pub(super) async fn gather(
     raw: &RawPlugin,
-    parts: Option<&Parts>,
+    component: Option<&Component>,
     dependencies: &dyn Dependencies,
+    cap: usize,
 ) -> Result<Packed, BundleError> {
     let mut places: Vec<_> = raw.code.keys().map(|key| format!("`{key}`")).collect();
-    places.extend(parts.map(|_| "`component.parts`".to_owned()));
+    places.extend(component.map(|component| format!("`component.{}`", component.kind())));
     let inline = CODE_KEYS.into_iter().find_map(|(key, form)| Some((key, form, raw.code.get(key)?)));
-    match (places.len(), inline, parts) {
+    match (places.len(), inline, component) {
         (1, Some((key, form, bytes)), None) => {
             Ok(Packed { name: format!("`{key}`"), sha256: None, promised: Some(form), bytes: bytes.clone() })
         }
-        (1, None, Some(parts)) => {
+        (1, None, Some(Component::Parts(parts))) => {
             let bytes = joined(raw, parts, dependencies).await?;
             let name = format!("the parts {}", parts.names.join(", "));
             Ok(Packed { name, sha256: Some(parts.sha256.clone()), promised: None, bytes })
+        }
+        (1, None, Some(Component::File(path))) => {
+            let unreadable = |cause| BundleError::unreadable(Dependency::File { path: path.clone() }, cause);
+            let bytes = dependencies.file(path, cap).await.map_err(unreadable)?;
+            Ok(Packed { name: format!("the file {path}"), sha256: None, promised: None, bytes })
+        }
+        (1, None, Some(Component::Oci(artifact))) => {
+            Err(BundleError::Registry { reference: artifact.reference.clone() })
         }
         _ => {
             let found = if places.is_empty() { "no place".to_owned() } else { places.join(" and ") };

@@ -93,6 +93,14 @@ pub enum BundleError {
         /// Why not, and what to do.
         why: String,
     },
+    /// A registry, which this version knows and does not speak to.
+    #[error(
+        "component.oci: this version does not pull from registries, so {reference} is not loaded; put the component into the ConfigMap or parts"
+    )]
+    Registry {
+        /// The reference.
+        reference: String,
+    },
     /// An object that can't be read, or not now.
     #[error("plugin.yaml needs what could not be read: {cause}; {remedy}")]
     Unreadable {
@@ -103,13 +111,21 @@ pub enum BundleError {
         /// What to do.
         remedy: &'static str,
     },
-    /// A Secret that doesn't consent.
+    /// A Secret or ServiceAccount that doesn't consent.
     #[error("{cause}")]
     Secret {
-        /// The Secret.
+        /// The object.
         dependency: Dependency,
         /// Why not.
         cause: Box<SecretRefused>,
+    },
+    /// More certificate authorities than anybody has.
+    #[error("{name} is longer than {cap} bytes; keep only the authorities of the plugin's own backends there")]
+    Authorities {
+        /// Where they are.
+        name: String,
+        /// The limit in bytes.
+        cap: usize,
     },
     /// The adapter is shutting down, or a thread of it died.
     #[error("assembling was interrupted; it will be tried again")]
@@ -124,6 +140,11 @@ impl BundleError {
             (ReadError::NotFound(_), Dependency::Secret { .. }) => {
                 "create it, with the label and annotation of a credential"
             }
+            (ReadError::NotFound(_), Dependency::ConfigMap { .. }) => "create it, or correct `tls.caFrom`",
+            (ReadError::NotFound(_), Dependency::ServiceAccount { .. }) => {
+                "create it, with the label and annotations of a credential"
+            }
+            (ReadError::NotFound(_), Dependency::File { .. }) => "correct the path, or put the file there",
             (ReadError::Malformed(_), _) => "correct it",
             (ReadError::Unavailable(_), _) => "it will be tried again",
         };

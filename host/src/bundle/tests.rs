@@ -12,6 +12,8 @@ use crate::source::{Part, ReadError, Secret};
 struct Objects {
     parts: BTreeMap<String, Part>,
     secrets: BTreeMap<String, Secret>,
+    config_maps: BTreeMap<String, Bytes>,
+    files: BTreeMap<String, Bytes>,
     down: bool,
     asked: Mutex<Vec<String>>,
 }
@@ -29,12 +31,24 @@ impl Objects {
 
 #[async_trait]
 impl Dependencies for Objects {
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        unreachable!("a bundle is made of the plugin {id} that it is given")
+    }
+
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError> {
         self.find(&self.parts, namespace, name)
     }
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError> {
         self.find(&self.secrets, namespace, name)
+    }
+
+    async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError> {
+        self.find(&self.config_maps, namespace, &format!("{name}/{key}"))
+    }
+
+    async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {
+        self.find(&self.files, "files", path)
     }
 }
 
@@ -96,6 +110,8 @@ async fn a_component_alone_is_a_whole_plugin() {
         sha256: digest(&component()),
         interfaces: Interfaces { external: true, ..Interfaces::default() },
         credentials: Vec::new(),
+        secrets: BTreeMap::new(),
+        authorities: None,
     };
     assert_eq!(bundle(&plugin, &Objects::default()).await, Ok(expected));
 }
@@ -229,8 +245,8 @@ fn consenting(label: &str) -> Objects {
 async fn consenting_secrets_become_credentials() {
     let plugin = raw(CREDENTIALS, &[("plugin.wasm", component())]);
     let bundle = bundle(&plugin, &consenting("true")).await.unwrap();
-    let values: Vec<_> = bundle.credentials.iter().map(|credential| credential.value.reveal()).collect();
-    assert_eq!(values, ["Bearer abc"]);
+    let [credential] = bundle.credentials.as_slice() else { panic!("{bundle:?}") };
+    assert!(matches!(&credential.value, CredentialValue::Header(_, value) if value.reveal() == "Bearer abc"));
     assert_eq!(dependencies(&plugin), [Dependency::Secret { namespace: "shop".to_owned(), name: "mq".to_owned() }]);
 }
 
@@ -254,4 +270,34 @@ async fn the_adapters_own_secrets_are_not_even_read() {
         "{refused:?}"
     );
     assert_eq!(*objects.asked.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn more_authorities_are_read_and_waited_for() {
+    let plugin = raw("tls: {caFrom: {configMap: mq-ca, key: ca.crt}}", &[("plugin.wasm", component())]);
+    let config_map = Dependency::ConfigMap { namespace: "shop".to_owned(), name: "mq-ca".to_owned() };
+    assert_eq!(dependencies(&plugin), [config_map.clone()]);
+    let missing = refused(&plugin, &Objects::default()).await;
+    assert_eq!((missing.is_retryable(), missing.waits_for()), (true, Some(config_map)));
+    assert!(missing.to_string().ends_with("create it, or correct `tls.caFrom`"), "{missing}");
+    let with =
+        |pem: Bytes| Objects { config_maps: [("shop/mq-ca/ca.crt".to_owned(), pem)].into(), ..Objects::default() };
+    let authorities = bundle(&plugin, &with(Bytes::from_static(b"PEM"))).await.unwrap().authorities.unwrap();
+    assert_eq!(
+        (authorities.name.as_str(), &authorities.pem[..]),
+        ("key `ca.crt` of ConfigMap shop/mq-ca", &b"PEM"[..])
+    );
+    let error = refused(&plugin, &with(vec![b'x'; 600 * 1024].into())).await.to_string();
+    assert!(error.contains("is longer than 524288 bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_service_account_is_named_and_has_no_tokens_without_a_cluster() {
+    let body = "credentials: [{origin: 'https://a', serviceAccountToken: {serviceAccount: reader, audience: mq}}]";
+    let plugin = raw(body, &[("plugin.wasm", component())]);
+    let account = Dependency::ServiceAccount { namespace: "shop".to_owned(), name: "reader".to_owned() };
+    assert_eq!(dependencies(&plugin), [account]);
+    let error = refused(&plugin, &Objects::default()).await;
+    assert!(error.to_string().contains("ServiceAccount shop/reader can't be had without a cluster"), "{error}");
+    assert!(!error.is_retryable());
 }

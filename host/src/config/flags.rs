@@ -147,6 +147,15 @@ pub(super) struct PluginArgs {
     /// without --kubeconfig this needs no cluster
     #[arg(long, value_name = "DIR")]
     pub(super) plugin_dir: Option<PathBuf>,
+    /// Take plugins from ConfigMaps of these namespaces too: tenants, whose plugins serve their own namespace alone, within the policy
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = namespace)]
+    pub(super) plugin_namespaces: Vec<String>,
+    /// What the plugins of each namespace may: a file of kind Policy; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
+    /// The folder below which `component.file` of plugins in the adapter's own namespace is looked for; without it there is none
+    #[arg(long, value_name = "DIR")]
+    pub(super) plugin_files_dir: Option<PathBuf>,
     /// Keep compiled plugins in this folder, which nobody else may write: a restart is then ready in milliseconds
     #[arg(long, value_name = "DIR")]
     pub(super) compile_cache_dir: Option<PathBuf>,
@@ -176,6 +185,14 @@ pub(super) struct LoggingArgs {
     pub(super) request_log: RequestLogging,
 }
 
+/// A namespace's name: a DNS label (RFC 1123).
+pub(crate) fn namespace(text: &str) -> Result<String, String> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let good =
+        (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
+    good.then(|| text.to_owned()).ok_or_else(|| "write names of namespaces, separated by commas".to_owned())
+}
+
 /// A duration of one number and one unit, as in `10s`, `500ms` or `1m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
@@ -194,6 +211,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn namespaces_are_names_and_no_patterns() {
+        assert_eq!(namespace("shop-1"), Ok("shop-1".to_owned()));
+        for text in ["", "*", "Shop", "-a", "a-", "a.b", "a/b", &"a".repeat(64)] {
+            assert!(namespace(text).is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn durations_need_a_unit() {

@@ -3,6 +3,7 @@
 mod flags;
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -38,6 +39,12 @@ pub struct Config {
     pub object_resources: Vec<String>,
     /// Plugins of a folder, in place of ConfigMaps.
     pub plugin_dir: Option<PathBuf>,
+    /// Namespaces of tenants; never the adapter's own.
+    pub plugin_namespaces: BTreeSet<String>,
+    /// What the plugins of each namespace may.
+    pub policy: Option<PathBuf>,
+    /// Files that plugins of the adapter's own namespace may name.
+    pub plugin_files_dir: Option<PathBuf>,
     /// Compiled plugins.
     pub compile_cache_dir: Option<PathBuf>,
     /// Addresses that plugins may reach beside the usual ones.
@@ -137,6 +144,16 @@ pub enum InvalidConfig {
     /// 0 guests at once can't answer.
     #[error("--guest-threads 0 can run no plugin; use 1 or more")]
     NoThreads,
+    /// It has other rights than a tenant.
+    #[error(
+        "--plugin-namespaces names {0}, the adapter's own namespace, whose plugins are taken anyway; name tenants alone"
+    )]
+    OwnNamespaceAsTenant(String),
+    /// Nobody would watch them.
+    #[error(
+        "--plugin-namespaces is about ConfigMaps of a cluster, and --plugin-dir takes plugins from a folder; give one of both"
+    )]
+    NamespacesOfFolder,
 }
 
 impl ServeArgs {
@@ -144,7 +161,16 @@ impl ServeArgs {
     pub fn into_config(self) -> Result<Config, InvalidConfig> {
         let Self { listen, cluster, authentication, plugins, logging } = self;
         let ClusterArgs { kubeconfig, namespace, object_resources } = cluster;
-        let PluginArgs { plugin_dir, compile_cache_dir, internal_cidrs, backend_ca_file, guest_threads } = plugins;
+        let PluginArgs {
+            plugin_dir,
+            plugin_namespaces,
+            policy,
+            plugin_files_dir,
+            compile_cache_dir,
+            internal_cidrs,
+            backend_ca_file,
+            guest_threads,
+        } = plugins;
         let LoggingArgs { log_filter, logging_format: log_format, request_log } = logging;
         let in_cluster = kubeconfig.is_some() || plugin_dir.is_none();
         let cluster = in_cluster.then(|| authentication.into_cluster(kubeconfig)).transpose()?;
@@ -158,6 +184,13 @@ impl ServeArgs {
         if guest_threads == 0 {
             return Err(InvalidConfig::NoThreads);
         }
+        let plugin_namespaces: BTreeSet<String> = plugin_namespaces.into_iter().collect();
+        if plugin_namespaces.contains(&namespace) {
+            return Err(InvalidConfig::OwnNamespaceAsTenant(namespace));
+        }
+        if plugin_dir.is_some() && !plugin_namespaces.is_empty() {
+            return Err(InvalidConfig::NamespacesOfFolder);
+        }
         Ok(Config {
             listen: SocketAddr::new(address, listen.secure_port),
             max_requests_inflight: listen.max_requests_inflight,
@@ -169,6 +202,9 @@ impl ServeArgs {
             namespace,
             object_resources,
             plugin_dir,
+            plugin_namespaces,
+            policy,
+            plugin_files_dir,
             compile_cache_dir,
             internal_cidrs,
             backend_ca_file,
@@ -257,6 +293,16 @@ mod tests {
         assert!(config.cluster.is_some());
         assert!(config.listen.ip().is_unspecified());
         assert!(matches!(config.certificate, Certificate::SelfIssued { .. }));
+    }
+
+    #[test]
+    fn tenants_are_other_namespaces_of_a_cluster() {
+        let tenants = config("--plugin-namespaces shop,billing,shop").unwrap().plugin_namespaces;
+        assert_eq!(tenants, ["billing", "shop"].map(str::to_owned).into());
+        let own = config("--namespace shop --plugin-namespaces shop").unwrap_err();
+        assert_eq!(own, InvalidConfig::OwnNamespaceAsTenant("shop".to_owned()));
+        let folder = config("--plugin-dir plugins --plugin-namespaces shop").unwrap_err();
+        assert_eq!(folder, InvalidConfig::NamespacesOfFolder);
     }
 
     #[test]

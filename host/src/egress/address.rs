@@ -18,16 +18,6 @@ pub struct AddressPolicy {
     pub adapter: Vec<SocketAddr>,
 }
 
-/// Whether the operator's exceptions hold for a plugin.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Exceptions {
-    /// Those of [`AddressPolicy::loopback`]: for the operator's own plugins.
-    #[default]
-    Operator,
-    /// None: for tenants.
-    None,
-}
-
 /// What is wrong with an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ForbiddenAddress {
@@ -67,20 +57,26 @@ const METADATA_V6: [Ipv6Addr; 3] = [
 ];
 
 impl AddressPolicy {
+    /// The same for whom no exception holds.
+    #[must_use]
+    pub fn strict(&self) -> Self {
+        Self { loopback: Vec::new(), ..self.clone() }
+    }
+
     /// Checks an address that is about to be dialled.
     ///
     /// # Errors
     ///
     /// The first rule that it breaks, in any of the forms that it carries.
-    pub fn check(&self, address: SocketAddr, exceptions: Exceptions) -> Result<(), ForbiddenAddress> {
-        let IpAddr::V6(outer) = address.ip().to_canonical() else { return self.check_one(address, exceptions) };
+    pub fn check(&self, address: SocketAddr) -> Result<(), ForbiddenAddress> {
+        let IpAddr::V6(outer) = address.ip().to_canonical() else { return self.check_one(address) };
         for inner in embedded(outer) {
-            self.check_one(SocketAddr::new(inner.into(), address.port()), exceptions)?;
+            self.check_one(SocketAddr::new(inner.into(), address.port()))?;
         }
-        self.check_one(address, exceptions)
+        self.check_one(address)
     }
 
-    fn check_one(&self, address: SocketAddr, exceptions: Exceptions) -> Result<(), ForbiddenAddress> {
+    fn check_one(&self, address: SocketAddr) -> Result<(), ForbiddenAddress> {
         let ip = address.ip().to_canonical();
         let same = |server: &SocketAddr| server.ip().to_canonical() == ip && server.port() == address.port();
         if self.api_server.iter().any(same) {
@@ -89,8 +85,7 @@ impl AddressPolicy {
         if self.adapter.iter().any(same) {
             return Err(ForbiddenAddress::Adapter);
         }
-        let excepted =
-            || exceptions == Exceptions::Operator && self.loopback.iter().any(|network| network.contains(&ip));
+        let excepted = || self.loopback.iter().any(|network| network.contains(&ip));
         match class(ip) {
             Some(ForbiddenAddress::Loopback) if excepted() => Ok(()),
             Some(forbidden) => Err(forbidden),
@@ -176,7 +171,7 @@ mod tests {
     use super::*;
 
     fn verdict(policy: &AddressPolicy, text: &str) -> Result<(), ForbiddenAddress> {
-        policy.check(SocketAddr::new(text.parse().unwrap(), 443), Exceptions::Operator)
+        policy.check(SocketAddr::new(text.parse().unwrap(), 443))
     }
 
     #[test]
@@ -273,7 +268,7 @@ mod tests {
         assert_eq!(verdict(&open("0.0.0.0/0"), "169.254.169.254"), Err(ForbiddenAddress::LinkLocal));
         assert_eq!(verdict(&open("::/0"), "fd00:ec2::254"), Err(ForbiddenAddress::Metadata));
         let address = "127.0.0.1:80".parse().unwrap();
-        assert_eq!(open("127.0.0.0/8").check(address, Exceptions::None), Err(ForbiddenAddress::Loopback));
+        assert_eq!(open("127.0.0.0/8").strict().check(address), Err(ForbiddenAddress::Loopback));
     }
 
     #[test]
@@ -283,7 +278,7 @@ mod tests {
             api_server: vec!["127.0.0.1:6443".parse().unwrap(), "10.96.0.1:443".parse().unwrap()],
             adapter: vec!["10.244.0.7:6443".parse().unwrap()],
         };
-        let check = |text: &str| policy.check(text.parse().unwrap(), Exceptions::Operator);
+        let check = |text: &str| policy.check(text.parse().unwrap());
         assert_eq!(check("127.0.0.1:6443"), Err(ForbiddenAddress::ApiServer));
         assert_eq!(check("[::ffff:10.96.0.1]:443"), Err(ForbiddenAddress::ApiServer));
         assert_eq!(check("[64:ff9b::10.96.0.1]:443"), Err(ForbiddenAddress::ApiServer));
@@ -309,7 +304,7 @@ mod tests {
                 0x2606_4700_u128 << 96 | 0x5efe_u128 << 32 | u128::from(bits),
             ];
             let policy = AddressPolicy::default();
-            let forbidden = |ip: IpAddr| policy.check(SocketAddr::new(ip, 443), Exceptions::Operator).is_err();
+            let forbidden = |ip: IpAddr| policy.check(SocketAddr::new(ip, 443)).is_err();
             for carrier in carriers.map(Ipv6Addr::from_bits) {
                 proptest::prop_assert!(!forbidden(inner.into()) || forbidden(carrier.into()), "{inner} as {carrier}");
             }

@@ -16,14 +16,15 @@ use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    AddressPolicy, Credential, EgressError, Exceptions, Origin, Origins, Request, Resolve, Response, TrustError,
+    AddressPolicy, Credential, EgressError, ExtraRoots, Origin, Origins, Request, Resolve, Response, TrustError,
     TrustRoots,
     breaker::{Admission, Breaker},
+    credential::{self, Endpoint, Form, TokenCache},
     dial::{Connector, Dial},
     request,
     retry::{self, RetryBudget},
     socket::Sockets,
-    trust::ReplaceableTrust,
+    trust::{ReplaceableTrust, WidenedTrust},
 };
 use crate::{
     model::PluginId,
@@ -39,9 +40,12 @@ const MAX_RESPONSE_HEADER_BYTES: u32 = 64 * 1024;
 /// Header lines of a response: what hyper takes by itself for HTTP/1.1, said here for both versions.
 const MAX_RESPONSE_HEADERS: usize = 100;
 
+/// One plugin's connections.
+pub(super) type Pool = legacy::Client<Connector, Full<Bytes>>;
+
 /// What all plugins' clients have in common.
 pub struct Shared {
-    pub(super) tls: rustls::ClientConfig,
+    tls: rustls::ClientConfig,
     trust: Arc<ReplaceableTrust>,
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) addresses: ArcSwap<AddressPolicy>,
@@ -73,6 +77,16 @@ impl Shared {
         self.addresses.store(Arc::new(addresses));
     }
 
+    /// TLS for a plugin with more authorities than others, or without.
+    pub(super) fn tls_for(&self, extra: Option<&ExtraRoots>) -> rustls::ClientConfig {
+        let mut tls = self.tls.clone();
+        if let Some(own) = extra.cloned() {
+            let widened = WidenedTrust { everybodys: Arc::clone(&self.trust), own };
+            tls.dangerous().set_certificate_verifier(Arc::new(widened));
+        }
+        tls
+    }
+
     /// Trusts these authorities from the next handshake of every plugin on; connections that are there go on.
     ///
     /// # Errors
@@ -90,13 +104,15 @@ pub struct EgressConfig {
     pub origins: Origins,
     /// What the host puts on its requests.
     pub credentials: Vec<Credential>,
-    /// Whether the operator's exceptions from the rules for addresses hold for it.
-    pub exceptions: Exceptions,
+    /// Authorities that its backends are verified by as well.
+    pub extra_roots: Option<ExtraRoots>,
     /// Bytes of a response's body at most.
     pub response_bytes: u64,
     /// Exchanges under way at once; more wait, within their timeouts. It bounds sockets and memory: at most this many
     /// connections are busy and this many bodies held, whatever a guest asks for.
     pub exchanges: usize,
+    /// Whether the operator's networks of loopback addresses ([`AddressPolicy::loopback`]) are not for it.
+    pub strict_addresses: bool,
 }
 
 /// The way of one plugin to its backends.
@@ -106,6 +122,8 @@ pub struct Client {
     shared: Arc<Shared>,
     dial: Dial,
     exchanger: Exchanger,
+    /// For those origins whose credential is a token that ends.
+    tokens: HashMap<Origin, Arc<TokenCache>>,
     backends: HashMap<Origin, Backend>,
 }
 
@@ -118,14 +136,15 @@ struct Backend {
 impl Client {
     /// A client without connections; they are opened when they are needed.
     pub fn new(plugin: PluginId, config: EgressConfig, shared: Arc<Shared>) -> Self {
-        let dial = Dial::new(shared.clone(), config.exceptions);
-        let exchanger = Exchanger::new(&plugin, &config, &shared, dial.clone());
+        let dial = Dial::new(shared.clone(), config.strict_addresses);
+        let exchanger = Exchanger::new(&plugin, &config, &shared, &dial);
+        let tokens = tokens(&config.credentials, &exchanger.pool, &shared.home);
         let backend = |origin: &Origin| Backend {
             breaker: Breaker::new(plugin.clone(), origin.clone(), shared.metrics.clone()),
             retries: Arc::new(RetryBudget::new()),
         };
         let backends = config.origins.iter().map(|origin| (origin.clone(), backend(origin))).collect();
-        Self { plugin, config, shared, dial, exchanger, backends }
+        Self { plugin, config, shared, dial, exchanger, tokens, backends }
     }
 
     /// One exchange, complete within `timeout`: waiting for a free slot, name, connection, request and the response's last
@@ -140,16 +159,28 @@ impl Client {
             return Err(EgressError::OriginNotAllowed { plugin: self.plugin.clone(), origin });
         };
         let admission = backend.breaker.admit()?;
-        let (exchanger, retries, of) = (self.exchanger.clone(), Arc::clone(&backend.retries), origin.clone());
+        let (exchanger, tokens) = (self.exchanger.clone(), self.tokens.get(&origin).cloned());
+        let (retries, of) = (Arc::clone(&backend.retries), origin.clone());
         let exchange = async move {
-            let exchange = exchanger.exchange(&of, outgoing, &retries, &admission);
-            let timed = tokio::time::timeout(timeout, exchange).await;
+            let send = |request| exchanger.exchange(&of, request, &retries, &admission);
+            let sending = async {
+                match tokens {
+                    Some(tokens) => tokens.exchange(&of, outgoing, send).await,
+                    None => send(outgoing).await,
+                }
+            };
+            let timed = tokio::time::timeout(timeout, sending).await;
             let answer = timed.unwrap_or_else(|_| Err(EgressError::Timeout { origin: of.clone() }));
             admission.settle(answer.as_ref().map(|response| response.status));
             answer
         };
         let task = AbortOnDropHandle::new(self.shared.home.spawn(exchange));
-        task.await.unwrap_or_else(|_| Err(EgressError::stopping(origin)))
+        let mut response = task.await.map_err(|_| EgressError::stopping(origin.clone()))??;
+        let ours = self.config.credentials_for(&origin);
+        for (name, value) in &mut response.headers {
+            *value = credential::without_query(&ours, name, std::mem::take(value));
+        }
+        Ok(response)
     }
 
     /// What one call of the plugin may reach by TCP.
@@ -163,10 +194,30 @@ impl Client {
     }
 }
 
+impl EgressConfig {
+    /// What goes with requests to `origin`.
+    pub(super) fn credentials_for(&self, origin: &Origin) -> Vec<&Credential> {
+        self.credentials.iter().filter(|credential| credential.origin() == origin).collect()
+    }
+}
+
+/// A cache of tokens for each credential that is one.
+fn tokens(credentials: &[Credential], pool: &Pool, home: &Handle) -> HashMap<Origin, Arc<TokenCache>> {
+    let tokens = credentials.iter().filter_map(|credential| {
+        let source = match credential.form() {
+            Form::Token(source) => Arc::clone(source),
+            Form::OAuth2(client) => Arc::new(Endpoint { client: Arc::clone(client), pool: pool.clone() }),
+            Form::Header(..) | Form::Query(..) | Form::ClientCertificate(_) => return None,
+        };
+        Some((credential.origin().clone(), Arc::new(TokenCache::new(source, home.clone()))))
+    });
+    tokens.collect()
+}
+
 /// One plugin's connections and how they are used.
 #[derive(Clone)]
 struct Exchanger {
-    pool: legacy::Client<Connector, Full<Bytes>>,
+    pool: Pool,
     slots: Arc<Semaphore>,
     response_bytes: u64,
     metrics: Arc<Metrics>,
@@ -174,7 +225,7 @@ struct Exchanger {
 }
 
 impl Exchanger {
-    fn new(plugin: &PluginId, config: &EgressConfig, shared: &Shared, dial: Dial) -> Self {
+    fn new(plugin: &PluginId, config: &EgressConfig, shared: &Shared, dial: &Dial) -> Self {
         let pool = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -182,7 +233,7 @@ impl Exchanger {
             .pool_max_idle_per_host(IDLE_PER_ORIGIN)
             .http1_max_buf_size(MAX_RESPONSE_HEADER_BYTES as usize)
             .http2_max_header_list_size(MAX_RESPONSE_HEADER_BYTES)
-            .build(Connector::new(shared, dial));
+            .build(Connector::new(shared, config, dial));
         let slots = Arc::new(Semaphore::new(config.exchanges));
         let labels = PluginLabels { plugin: plugin.to_string() };
         Self { pool, slots, response_bytes: config.response_bytes, metrics: shared.metrics.clone(), labels }

@@ -2,6 +2,7 @@
 //! server can lead elsewhere. Addresses in URLs take the same way.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     io,
     net::{IpAddr, SocketAddr},
@@ -18,11 +19,12 @@ use hyper_util::{
     client::legacy::connect::{HttpConnector, dns::Name},
     rt::TokioIo,
 };
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::{net::TcpStream, sync::Semaphore};
 use tower::{Service, service_fn};
 use url::Host;
 
-use super::{AddressPolicy, Exceptions, ForbiddenAddress, Shared};
+use super::{AddressPolicy, EgressConfig, ForbiddenAddress, Shared, credential::Form};
 
 /// Time for name, TCP and TLS together. It is the longest that a policy lets a plugin wait; it also ends attempts that go on
 /// in the background after their request found another connection.
@@ -70,20 +72,36 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Connects one plugin: TCP as [`Dial`] does it, then TLS with HTTP/2 or HTTP/1.1, all in time.
 #[derive(Clone)]
-pub(super) struct Connector(HttpsConnector<Dial>);
+pub(super) struct Connector {
+    anonymous: HttpsConnector<Dial>,
+    /// Those that show a certificate, by the authority of their origin.
+    identified: Arc<HashMap<String, HttpsConnector<Dial>>>,
+}
 
 impl Connector {
-    pub(super) fn new(shared: &Shared, dial: Dial) -> Self {
-        let mut tls = shared.tls.clone();
-        // Tickets are one plugin's own: a session must not outlive the plugin or be taken up by another.
-        tls.resumption = rustls::client::Resumption::in_memory_sessions(32);
-        Self(
-            HttpsConnectorBuilder::new()
-                .with_tls_config(tls)
-                .https_or_http()
-                .enable_all_versions()
-                .wrap_connector(dial),
-        )
+    pub(super) fn new(shared: &Shared, config: &EgressConfig, dial: &Dial) -> Self {
+        let tls = |certificate: Option<&Arc<CertifiedKey>>| {
+            let mut tls = shared.tls_for(config.extra_roots.as_ref());
+            // Tickets are one plugin's own, and one identity's: a session must not outlive the plugin or be taken up by another.
+            tls.resumption = rustls::client::Resumption::in_memory_sessions(32);
+            if let Some(certificate) = certificate {
+                tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(Arc::clone(certificate)));
+            }
+            let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions();
+            builder.wrap_connector(dial.clone())
+        };
+        let identified = config.credentials.iter().filter_map(|credential| match credential.form() {
+            Form::ClientCertificate(certificate) => Some((credential.origin().authority(), tls(Some(certificate)))),
+            _ => None,
+        });
+        Self { identified: Arc::new(identified.collect()), anonymous: tls(None) }
+    }
+
+    /// A certificate is for https alone, so that an authority tells one origin from another.
+    fn of(&mut self, target: &Uri) -> HttpsConnector<Dial> {
+        let authority = target.authority().filter(|_| target.scheme_str() == Some("https"));
+        let identified = authority.and_then(|authority| self.identified.get(authority.as_str()));
+        identified.unwrap_or(&self.anonymous).clone()
     }
 }
 
@@ -93,11 +111,11 @@ impl Service<Uri> for Connector {
     type Future = BoxFuture<Self::Response, Self::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(context)
+        self.anonymous.poll_ready(context)
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
-        let connecting = self.0.call(target);
+        let connecting = self.of(&target).call(target);
         Box::pin(async { tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| DialError::Slow)? })
     }
 }
@@ -106,7 +124,8 @@ impl Service<Uri> for Connector {
 #[derive(Clone)]
 pub(super) struct Dial {
     shared: Arc<Shared>,
-    exceptions: Exceptions,
+    /// Whether none of the operator's exceptions hold.
+    strict: bool,
     lookups: Arc<Semaphore>,
 }
 
@@ -131,8 +150,8 @@ impl Service<Uri> for Dial {
 }
 
 impl Dial {
-    pub(super) fn new(shared: Arc<Shared>, exceptions: Exceptions) -> Self {
-        Self { shared, exceptions, lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+    pub(super) fn new(shared: Arc<Shared>, strict: bool) -> Self {
+        Self { shared, strict, lookups: Arc::new(Semaphore::new(LOOKUPS)) }
     }
 
     /// The addresses of a host, unchecked, in the time that a connection may take.
@@ -142,7 +161,8 @@ impl Dial {
 
     /// The addresses that this plugin may dial now; an error if there are none.
     pub(super) fn allowed(&self, found: Vec<IpAddr>, port: u16) -> Result<Vec<SocketAddr>, DialError> {
-        allowed(&self.shared.addresses.load(), self.exceptions, found, port)
+        let policy = self.shared.addresses.load();
+        if self.strict { allowed(&policy.strict(), found, port) } else { allowed(&policy, found, port) }
     }
 
     /// The permit is the lookup's, not the caller's: a caller that gives up leaves the lookup, and its thread, behind.
@@ -165,16 +185,11 @@ impl Dial {
 }
 
 /// The addresses that may be dialled; an error if there are none.
-fn allowed(
-    policy: &AddressPolicy,
-    exceptions: Exceptions,
-    found: Vec<IpAddr>,
-    port: u16,
-) -> Result<Vec<SocketAddr>, DialError> {
+fn allowed(policy: &AddressPolicy, found: Vec<IpAddr>, port: u16) -> Result<Vec<SocketAddr>, DialError> {
     let mut refused = None;
     let mut addresses = Vec::new();
     for address in found.into_iter().map(|ip| SocketAddr::new(ip, port)) {
-        match policy.check(address, exceptions) {
+        match policy.check(address) {
             Ok(()) => addresses.push(address),
             Err(class) => refused = refused.or(Some(class)),
         }
@@ -208,7 +223,7 @@ mod tests {
     }
 
     fn dialled(texts: &[&str], port: u16) -> Result<Vec<SocketAddr>, DialError> {
-        allowed(&AddressPolicy::default(), Exceptions::None, addresses(texts), port)
+        allowed(&AddressPolicy::default(), addresses(texts), port)
     }
 
     #[test]

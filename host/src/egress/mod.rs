@@ -18,12 +18,12 @@ mod retry;
 mod socket;
 mod trust;
 
-pub use address::{AddressPolicy, Exceptions, ForbiddenAddress};
+pub use address::{AddressPolicy, ForbiddenAddress};
 pub use client::{Client, EgressConfig, Shared};
-pub use credential::{Credential, InvalidCredential};
+pub use credential::{ClientProof, Credential, InvalidCredential, OAuth2Client, Token, TokenError, TokenSource};
 pub use dial::{Resolve, SystemResolver};
 pub use error::{EgressError, InvalidRequest};
 pub use origin::{InvalidOrigin, Origin, Origins, Scheme};
 pub use request::{Request, Response};
 pub use socket::{SocketError, Sockets};
-pub use trust::{TrustError, TrustRoots};
+pub use trust::{ExtraRoots, TrustError, TrustRoots};

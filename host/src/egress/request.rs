@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use http_body_util::Full;
 use url::Url;
 
-use super::{EgressConfig, EgressError, InvalidRequest, Origin};
+use super::{
+    Credential, EgressConfig, EgressError, InvalidRequest, Origin,
+    credential::{self, Form},
+};
 use crate::model::PluginId;
 
 /// Header lines of a guest's request: several times what API clients send.
@@ -60,12 +63,14 @@ pub(super) fn prepare(
     if body.len() > MAX_BODY_BYTES {
         return Err(InvalidRequest::BodyTooLarge { limit: MAX_BODY_BYTES }.into());
     }
-    let uri = target(&origin, &url).ok_or_else(|| InvalidRequest::Target(origin.clone()))?;
+    let ours = config.credentials_for(&origin);
+    let uri = target(&origin, &url).and_then(|uri| credential::on_query(&ours, uri));
+    let uri = uri.ok_or_else(|| InvalidRequest::Target(origin.clone()))?;
     let mut outgoing = http::Request::new(Full::new(body));
     *outgoing.method_mut() = allowed_method(&method)?;
     *outgoing.uri_mut() = uri;
     *outgoing.headers_mut() = guest_headers(&headers)?;
-    put_on_credentials(outgoing.headers_mut(), &origin, config)?;
+    put_on_credentials(outgoing.headers_mut(), &ours)?;
     Ok((origin, outgoing))
 }
 
@@ -90,7 +95,7 @@ pub(super) fn is_connection_header(name: &HeaderName) -> bool {
 }
 
 /// The URL to send, made of the origin that was checked: no second parser decides where the request goes.
-fn target(origin: &Origin, url: &Url) -> Option<Uri> {
+pub(super) fn target(origin: &Origin, url: &Url) -> Option<Uri> {
     let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
     Uri::builder()
         .scheme(origin.scheme().as_str())
@@ -144,16 +149,17 @@ fn guest_headers(lines: &[(String, String)]) -> Result<HeaderMap, InvalidRequest
     Ok(headers)
 }
 
-/// Where the host authenticates, the guest does not: its copies of these headers, and any Authorization, are dropped.
-fn put_on_credentials(headers: &mut HeaderMap, origin: &Origin, config: &EgressConfig) -> Result<(), EgressError> {
-    let mut ours = config.credentials.iter().filter(|credential| credential.origin() == origin).peekable();
-    if ours.peek().is_some() {
+/// Where the host authenticates, the guest does not: its copies of these headers, and any Authorization, are dropped. Tokens
+/// follow when the request is sent.
+fn put_on_credentials(headers: &mut HeaderMap, ours: &[&Credential]) -> Result<(), InvalidRequest> {
+    if !ours.is_empty() {
         headers.remove(header::AUTHORIZATION);
     }
     for credential in ours {
-        let value =
-            credential.header_value().ok_or_else(|| InvalidRequest::Header(credential.header_name().to_string()))?;
-        headers.insert(credential.header_name().clone(), value);
+        if let Form::Header(name, value) = credential.form() {
+            let value = credential::hidden(value).ok_or_else(|| InvalidRequest::Header(name.to_string()))?;
+            headers.insert(name.clone(), value);
+        }
     }
     Ok(())
 }

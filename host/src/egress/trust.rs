@@ -94,6 +94,22 @@ impl TrustRoots {
     }
 }
 
+/// Authorities that vouch for one plugin's backends, besides those of all plugins.
+#[derive(Debug, Clone)]
+pub struct ExtraRoots(Arc<WebPkiServerVerifier>);
+
+impl ExtraRoots {
+    /// The authorities of a PEM text. `name` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// A text without certificates or with one that can't be used.
+    pub fn of_pem(name: &str, pem: &[u8]) -> Result<Self, TrustError> {
+        let verifier = TrustRoots::none().with_pem(name, pem)?.verifier()?;
+        verifier.map(Self).ok_or_else(|| TrustError::Empty(name.to_owned()))
+    }
+}
+
 /// Verification by the authorities in force, which are replaced whole while connections are made. It adds nothing to rustls' own
 /// verifier and leaves nothing out.
 #[derive(Debug)]
@@ -115,7 +131,7 @@ impl ReplaceableTrust {
         Ok(())
     }
 
-    /// TLS as a client that trusts these.
+    /// TLS 1.2 or 1.3 as a client that trusts these.
     pub(super) fn client_config(self: &Arc<Self>) -> Result<ClientConfig, TrustError> {
         let versions = ClientConfig::builder_with_provider(Arc::new(self.provider.clone()))
             .with_safe_default_protocol_versions()
@@ -160,6 +176,59 @@ impl ServerCertVerifier for ReplaceableTrust {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Verification by the authorities in force for everybody or else by a plugin's own: a certificate has to be good by one of
+/// them, whole.
+#[derive(Debug)]
+pub(super) struct WidenedTrust {
+    pub(super) everybodys: Arc<ReplaceableTrust>,
+    pub(super) own: ExtraRoots,
+}
+
+impl ServerCertVerifier for WidenedTrust {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let own = self.own.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        own.or_else(|ours| {
+            let verified =
+                self.everybodys.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+            // Of two refusals the one that knows the issuer says more.
+            verified.map_err(|theirs| if is_unknown_issuer(&theirs) { ours } else { theirs })
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.everybodys.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.everybodys.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.everybodys.supported_verify_schemes()
+    }
+}
+
+fn is_unknown_issuer(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
 }
 
 #[cfg(test)]

@@ -1,25 +1,31 @@
 //! Mappings read field by field. Every unknown field is an error that names its path and the nearest known field;
 //! nothing is ignored.
 
-use super::{ManifestError, document::Value};
+use super::{
+    ManifestError,
+    document::{self, Value},
+};
 
 /// A mapping of which each key is known.
 #[derive(Debug)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     path: String,
     entries: Vec<(String, Value)>,
 }
 
 /// One field's value and where it stands.
-#[derive(Debug)]
-pub(super) struct Field {
-    pub(super) path: String,
+#[derive(Debug, Clone)]
+pub(crate) struct Field {
+    pub(crate) path: String,
     pub(super) value: Value,
 }
 
+/// The version of every document that the adapter reads.
+pub(super) const API_VERSION: &str = "wasm-metrics-adapter.io/v1alpha1";
+
 impl Fields {
     /// The fields of `field`, all of `known`.
-    pub(super) fn of(field: Field, known: &[&str]) -> Result<Self, ManifestError> {
+    pub(crate) fn of(field: Field, known: &[&str]) -> Result<Self, ManifestError> {
         let Field { path, value } = field;
         let Value::Mapping(entries) = value else {
             return Err(invalid(path, &value, &format!("a mapping with the fields {}", known.join(", "))));
@@ -35,29 +41,58 @@ impl Fields {
     }
 
     /// Takes a field out; `null` counts as absent, as everywhere in Kubernetes.
-    pub(super) fn take(&mut self, name: &str) -> Option<Field> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<Field> {
         let position = self.entries.iter().position(|(key, _)| key == name)?;
         let (_, value) = self.entries.swap_remove(position);
         (value != Value::Null).then(|| Field { path: join(&self.path, name), value })
     }
 
     /// Takes a field that has to be there.
-    pub(super) fn require(&mut self, name: &str, expected: &str) -> Result<Field, ManifestError> {
+    pub(crate) fn require(&mut self, name: &str, expected: &str) -> Result<Field, ManifestError> {
         let path = join(&self.path, name);
         self.take(name).ok_or_else(|| ManifestError::Missing { path, expected: expected.to_owned() })
+    }
+
+    /// Takes out `apiVersion` and `kind`, which say what document it is.
+    pub(crate) fn expect_kind(&mut self, kind: &str) -> Result<(), ManifestError> {
+        for (name, value) in [("apiVersion", API_VERSION), ("kind", kind)] {
+            let expected = format!("`{value}`");
+            self.require(name, &expected)?.parsed(&expected, |text| (text == value).then_some(()))?;
+        }
+        Ok(())
     }
 }
 
 impl Field {
+    /// The one document of `text`.
+    pub(crate) fn document(text: &str) -> Result<Self, ManifestError> {
+        Ok(Self { path: String::new(), value: document::parse(text)? })
+    }
+
+    /// The entries of a mapping whose keys are names that somebody chose.
+    pub(crate) fn entries(self, expected: &str) -> Result<Vec<(String, Self)>, ManifestError> {
+        let path = self.path;
+        match self.value {
+            Value::Mapping(entries) => Ok(entries
+                .into_iter()
+                .map(|(key, value)| {
+                    let path = join(&path, &key);
+                    (key, Self { path, value })
+                })
+                .collect()),
+            other => Err(invalid(path, &other, expected)),
+        }
+    }
+
     /// A text. Numbers and booleans are not taken for one: `1.10` and `yes` are ambiguous, a quoted text is not.
-    pub(super) fn text(self, expected: &str) -> Result<String, ManifestError> {
+    pub(crate) fn text(self, expected: &str) -> Result<String, ManifestError> {
         match self.value {
             Value::String(text) => Ok(text),
             other => Err(invalid(self.path, &other, expected)),
         }
     }
 
-    pub(super) fn boolean(self) -> Result<bool, ManifestError> {
+    pub(crate) fn boolean(self) -> Result<bool, ManifestError> {
         match self.value {
             Value::Bool(value) => Ok(value),
             other => Err(invalid(self.path, &other, "true or false")),
@@ -65,7 +100,7 @@ impl Field {
     }
 
     /// A whole number from `low` to `high`.
-    pub(super) fn integer(self, low: i64, high: i64) -> Result<i64, ManifestError> {
+    pub(crate) fn integer(self, low: i64, high: i64) -> Result<i64, ManifestError> {
         let number = match &self.value {
             Value::Number(text) => text.parse().ok(),
             _ => None,
@@ -77,7 +112,7 @@ impl Field {
     }
 
     /// The items of a list.
-    pub(super) fn items(self, expected: &str) -> Result<Vec<Self>, ManifestError> {
+    pub(crate) fn items(self, expected: &str) -> Result<Vec<Self>, ManifestError> {
         let path = self.path;
         match self.value {
             Value::Sequence(items) => Ok(items
@@ -90,7 +125,7 @@ impl Field {
     }
 
     /// A text that `parse` takes, or what it expected.
-    pub(super) fn parsed<T>(self, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, ManifestError> {
+    pub(crate) fn parsed<T>(self, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, ManifestError> {
         let parsed = match &self.value {
             Value::String(text) => parse(text),
             _ => None,
@@ -100,7 +135,7 @@ impl Field {
 }
 
 pub(super) fn invalid(path: String, found: &Value, expected: &str) -> ManifestError {
-    let path = if path.is_empty() { "plugin.yaml".to_owned() } else { path };
+    let path = if path.is_empty() { "the top level".to_owned() } else { path };
     ManifestError::Invalid { path, found: found.describe(), expected: expected.to_owned() }
 }
 

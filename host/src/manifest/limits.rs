@@ -53,18 +53,23 @@ const LIST_EVERY_LEAST: Duration = Duration::from_secs(5);
 /// A metric that is listed a day late is as good as not listed.
 const LIST_EVERY_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
-const MEMORY: (u64, u64) = (1 << 20, 512 << 20);
-const TIMEOUT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
-const CPU: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(5));
-const CONCURRENCY: (i64, i64) = (1, 64);
-const RESPONSE: (u64, u64) = (1 << 10, 32 << 20);
-const LIST_ITEMS: (i64, i64) = (1, 10_000);
+pub(super) const MEMORY: (u64, u64) = (1 << 20, 512 << 20);
+pub(super) const TIMEOUT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
+pub(super) const CPU: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(5));
+pub(super) const CONCURRENCY: (i64, i64) = (1, 64);
+pub(super) const RESPONSE: (u64, u64) = (1 << 10, 32 << 20);
+pub(super) const LIST_ITEMS: (i64, i64) = (1, 10_000);
 
 impl Limits {
     pub(super) fn parse(field: Field) -> Result<Self, ManifestError> {
+        Self::default().parse_over(field)
+    }
+
+    /// What `field` does not say stays as it is.
+    pub(super) fn parse_over(self, field: Field) -> Result<Self, ManifestError> {
         let known = ["memory", "timeout", "cpu", "concurrency", "responseBytes", "listItems"];
         let mut fields = Fields::of(field, &known)?;
-        let mut limits = Self::default();
+        let mut limits = self;
         if let Some(field) = fields.take("memory") {
             limits.memory_bytes = bytes(field, MEMORY)?;
         }
@@ -92,7 +97,7 @@ pub(super) fn list_every(field: Field) -> Result<Duration, ManifestError> {
     duration(field, (LIST_EVERY_LEAST, LIST_EVERY_MOST))
 }
 
-fn duration(field: Field, (least, most): (Duration, Duration)) -> Result<Duration, ManifestError> {
+pub(super) fn duration(field: Field, (least, most): (Duration, Duration)) -> Result<Duration, ManifestError> {
     let expected = format!("a duration from {least:?} to {most:?}, as in `500ms`, `2s` or `1m`");
     field.parsed(&expected, |text| {
         let parsed: jiff::SignedDuration = text.parse().ok()?;
@@ -121,6 +126,6 @@ fn count(field: Field, (least, most): (i64, i64)) -> Result<u32, ManifestError> 
 }
 
 /// A size as people write it; the bounds are whole Ki or Mi.
-fn binary(bytes: u64) -> String {
+pub(super) fn binary(bytes: u64) -> String {
     if bytes.is_multiple_of(1 << 20) { format!("{}Mi", bytes >> 20) } else { format!("{}Ki", bytes >> 10) }
 }

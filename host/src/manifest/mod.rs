@@ -2,40 +2,40 @@
 //! the adapter cannot hold a value that is out of bounds. No I/O; origins stay texts until the `egress` room parses
 //! them.
 
+mod ceiling;
+mod component;
+mod credentials;
 mod document;
 mod fields;
 mod limits;
+mod secrets;
 mod serves;
+mod tls;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use http::HeaderName;
-
 use crate::model::Claims;
 
+pub use ceiling::Excess;
+pub use component::{Component, OciArtifact, Parts};
+pub use credentials::{ClientAuthentication, ClientCredentials, CredentialForm, CredentialRequest, SecretForm};
 pub use document::MAX_BYTES;
 pub use fields::nearest;
+pub(crate) use fields::{Field, Fields};
 pub use limits::Limits;
+pub use secrets::SecretKey;
+pub use tls::ConfigMapKey;
 
 use document::Value;
-use fields::{Field, Fields};
 
-const API_VERSION: &str = "wasm-metrics-adapter.io/v1alpha1";
 const KIND: &str = "PluginConfiguration";
 
-/// Parts of one component: 64 ConfigMaps of 1 MiB are more than any component may have.
-const MAX_PARTS: usize = 64;
-
-/// Headers that the adapter sets itself, or that belong to one connection (RFC 9110, section 7.6.1): no credential goes
-/// there.
-const RESERVED_HEADERS: [&str; 9] =
-    ["connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
 /// What plugin.yaml says, with defaults where it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginConfiguration {
     /// Where the code is, if not in the ConfigMap itself.
-    pub component: Option<Parts>,
+    pub component: Option<Component>,
     /// Whether the plugin is to answer nothing for now.
     pub suspend: bool,
     /// How often its lists are asked for. Default 60 s, from 5 s to 24 h.
@@ -48,6 +48,10 @@ pub struct PluginConfiguration {
     pub egress: Vec<String>,
     /// What the adapter puts on its requests.
     pub credentials: Vec<CredentialRequest>,
+    /// Values of Secrets that it reads itself, by the names under which it finds them beside `config`.
+    pub secrets: BTreeMap<String, SecretKey>,
+    /// More authorities that vouch for its backends, in PEM.
+    pub ca_from: Option<ConfigMapKey>,
     /// What it may use.
     pub limits: Limits,
 }
@@ -62,40 +66,11 @@ impl Default for PluginConfiguration {
             config: BTreeMap::new(),
             egress: Vec::new(),
             credentials: Vec::new(),
+            secrets: BTreeMap::new(),
+            ca_from: None,
             limits: Limits::default(),
         }
     }
-}
-
-/// A component in several ConfigMaps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parts {
-    /// The ConfigMaps, in order; at least one, none twice.
-    pub names: Vec<String>,
-    /// SHA-256 of the decompressed component, in lower-case hexadecimal digits.
-    pub sha256: String,
-}
-
-/// A credential that the plugin asks for. Whether it gets it, the Secret decides.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CredentialRequest {
-    /// The origin whose requests carry it, as it was written.
-    pub origin: String,
-    /// How they carry it.
-    pub form: CredentialForm,
-    /// The Secret's name, in the plugin's namespace.
-    pub secret: String,
-    /// The key in the Secret's `data`.
-    pub key: String,
-}
-
-/// How a request carries a credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CredentialForm {
-    /// `Authorization: Bearer VALUE` (RFC 6750).
-    Bearer,
-    /// The value alone, in a header of this name.
-    Header(HeaderName),
 }
 
 /// Why a plugin.yaml was refused. Each message names the field and what to write.
@@ -177,11 +152,19 @@ pub enum ManifestError {
     },
 }
 
+impl ManifestError {
+    /// The same of another document than plugin.yaml, which is written in the same way.
+    pub(crate) fn about(&self, document: &str) -> String {
+        let text = self.to_string();
+        text.strip_prefix("plugin.yaml").map_or_else(|| text.clone(), |rest| format!("{document}{rest}"))
+    }
+}
+
 impl PluginConfiguration {
     /// Reads `data["plugin.yaml"]`; absent means all defaults.
     pub fn parse(text: Option<&str>) -> Result<Self, ManifestError> {
         let Some(text) = text else { return Ok(Self::default()) };
-        let root = Field { path: String::new(), value: document::parse(text)? };
+        let root = Field::document(text)?;
         let known = [
             "apiVersion",
             "kind",
@@ -192,44 +175,27 @@ impl PluginConfiguration {
             "config",
             "egress",
             "credentials",
+            "secrets",
+            "tls",
             "limits",
         ];
         let mut fields = Fields::of(root, &known)?;
-        for (name, value) in [("apiVersion", API_VERSION), ("kind", KIND)] {
-            let expected = format!("`{value}`");
-            fields.require(name, &expected)?.parsed(&expected, |text| (text == value).then_some(()))?;
-        }
+        fields.expect_kind(KIND)?;
+        let config = fields.take("config").map(config).transpose()?.unwrap_or_default();
+        let secrets = fields.take("secrets").map(|field| secrets::parse(field, &config)).transpose()?;
         Ok(Self {
-            component: fields.take("component").map(parts).transpose()?,
+            component: fields.take("component").map(component::parse).transpose()?,
             suspend: fields.take("suspend").map(Field::boolean).transpose()?.unwrap_or_default(),
             list_every: fields.take("listEvery").map(limits::list_every).transpose()?.unwrap_or(limits::LIST_EVERY),
             claims: fields.take("serves").map(serves::parse).transpose()?.unwrap_or_default(),
-            config: fields.take("config").map(config).transpose()?.unwrap_or_default(),
+            config,
             egress: fields.take("egress").map(egress).transpose()?.unwrap_or_default(),
-            credentials: fields.take("credentials").map(credentials).transpose()?.unwrap_or_default(),
+            credentials: fields.take("credentials").map(credentials::parse).transpose()?.unwrap_or_default(),
+            secrets: secrets.unwrap_or_default(),
+            ca_from: fields.take("tls").map(tls::parse).transpose()?,
             limits: fields.take("limits").map(Limits::parse).transpose()?.unwrap_or_default(),
         })
     }
-}
-
-fn parts(field: Field) -> Result<Parts, ManifestError> {
-    let names = "a list of at least one and at most 64 names of ConfigMaps, none twice";
-    let mut fields = Fields::of(field, &["parts"])?;
-    let mut fields = Fields::of(fields.require("parts", "`{names: [...], sha256: ...}`")?, &["names", "sha256"])?;
-    let field = fields.require("names", names)?;
-    let path = field.path.clone();
-    let list: Vec<String> = field.items(names)?.into_iter().map(object_name).collect::<Result<_, _>>()?;
-    let distinct: std::collections::BTreeSet<_> = list.iter().collect();
-    if list.is_empty() || list.len() > MAX_PARTS || distinct.len() < list.len() {
-        let found = format!("{} names, {} of them different,", list.len(), distinct.len());
-        return Err(ManifestError::Invalid { path, found, expected: names.to_owned() });
-    }
-    let digest = "the SHA-256 of the decompressed component in 64 hexadecimal digits, in quotes";
-    let sha256 = fields.require("sha256", digest)?.parsed(digest, |text| {
-        let legal = text.len() == 64 && text.chars().all(|digit| digit.is_ascii_hexdigit());
-        legal.then(|| text.to_ascii_lowercase())
-    })?;
-    Ok(Parts { names: list, sha256 })
 }
 
 fn config(field: Field) -> Result<BTreeMap<String, String>, ManifestError> {
@@ -248,45 +214,15 @@ fn egress(field: Field) -> Result<Vec<String>, ManifestError> {
     field.items("a list of origins")?.into_iter().map(|field| field.text(expected)).collect()
 }
 
-fn credentials(field: Field) -> Result<Vec<CredentialRequest>, ManifestError> {
-    field.items("a list of credentials")?.into_iter().map(credential).collect()
-}
-
-fn credential(field: Field) -> Result<CredentialRequest, ManifestError> {
-    let path = field.path.clone();
-    let mut fields = Fields::of(field, &["origin", "bearer", "header"])?;
-    let expected = "an origin that `egress` names, as in `https://mq.example.com:443`";
-    let origin = fields.require("origin", expected)?.text(expected)?;
-    let (mut source, form) = match (fields.take("bearer"), fields.take("header")) {
-        (Some(bearer), None) => (Fields::of(bearer, &["secret", "key"])?, CredentialForm::Bearer),
-        (None, Some(header)) => {
-            let mut header = Fields::of(header, &["name", "secret", "key"])?;
-            let expected =
-                "a header's name, other than those that the adapter sets itself (Host, Content-Length, Connection ...)";
-            let name = header.require("name", expected)?.parsed(expected, header_name)?;
-            (header, CredentialForm::Header(name))
-        }
-        (bearer, _) => {
-            let found = if bearer.is_some() { "both `bearer` and `header`" } else { "neither `bearer` nor `header`" };
-            let expected = "one of `bearer: {secret, key}` and `header: {name, secret, key}`".to_owned();
-            return Err(ManifestError::Invalid { path, found: found.to_owned(), expected });
-        }
-    };
-    let secret = object_name(source.require("secret", "the name of a Secret")?)?;
-    let key = source.require("key", "a key of the Secret")?.text("a key of the Secret")?;
-    Ok(CredentialRequest { origin, form, secret, key })
-}
-
-fn header_name(text: &str) -> Option<HeaderName> {
-    let name: HeaderName = text.parse().ok()?;
-    let reserved = RESERVED_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("proxy-");
-    (!reserved).then_some(name)
-}
-
 fn object_name(field: Field) -> Result<String, ManifestError> {
     field.parsed("an object's name: lower-case letters, digits, `-` and `.`", |text| {
         is_object_name(text).then(|| text.to_owned())
     })
+}
+
+/// A DNS label (RFC 1123), as the names of namespaces are.
+pub(crate) fn is_namespace(text: &str) -> bool {
+    is_object_name(text) && text.len() <= 63 && !text.contains('.')
 }
 
 /// A DNS subdomain (RFC 1123), as Kubernetes asks of names: also what keeps a name from changing the path of a URL.

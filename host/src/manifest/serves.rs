@@ -5,7 +5,7 @@ use crate::model::{Claims, CustomPattern, GroupResource, MetricName, Pattern};
 use super::{
     ManifestError,
     fields::{Field, Fields},
-    is_object_name,
+    is_namespace, is_object_name,
 };
 
 /// External names that can't be asked for: every API server reads `namespaces/NAMESPACE/status` as a subresource of the
@@ -71,7 +71,5 @@ fn custom(field: Field) -> Result<CustomPattern, ManifestError> {
 }
 
 fn namespace(field: Field) -> Result<String, ManifestError> {
-    field.parsed("a namespace's name", |text| {
-        (is_object_name(text) && text.len() <= 63 && !text.contains('.')).then(|| text.to_owned())
-    })
+    field.parsed("a namespace's name", |text| is_namespace(text).then(|| text.to_owned()))
 }

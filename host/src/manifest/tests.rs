@@ -1,4 +1,8 @@
-use super::*;
+mod credentials;
+
+use http::HeaderName;
+
+use super::{fields::API_VERSION, *};
 use crate::model::{CustomPattern, GroupResource, Pattern};
 
 fn parse(body: &str) -> Result<PluginConfiguration, ManifestError> {
@@ -7,6 +11,10 @@ fn parse(body: &str) -> Result<PluginConfiguration, ManifestError> {
 
 fn refused(body: &str) -> String {
     parse(body).expect_err(body).to_string()
+}
+
+fn of_secret(name: &str, form: SecretForm) -> CredentialForm {
+    CredentialForm::Secret { name: name.to_owned(), form }
 }
 
 #[test]
@@ -37,6 +45,7 @@ credentials:
   - {{ origin: "https://mq.example.com:443", bearer: {{ secret: mq, key: token }} }}
   - origin: https://other.example.com
     header: {{ name: X-Api-Key, secret: other, key: api.key }}
+tls: {{ caFrom: {{ configMap: mq-ca, key: ca.crt }} }}
 limits: {{ memory: 128Mi, timeout: 500ms, cpu: 1s, concurrency: 4, responseBytes: 65536, listItems: 10 }}
 "#,
         "AB".repeat(32)
@@ -56,7 +65,10 @@ limits: {{ memory: 128Mi, timeout: 500ms, cpu: 1s, concurrency: 4, responseBytes
     );
     let deployments = GroupResource { group: "apps".to_owned(), name: "deployments".to_owned() };
     let expected = PluginConfiguration {
-        component: Some(Parts { names: vec!["queue-0".to_owned(), "queue-1".to_owned()], sha256: "ab".repeat(32) }),
+        component: Some(Component::Parts(Parts {
+            names: vec!["queue-0".to_owned(), "queue-1".to_owned()],
+            sha256: "ab".repeat(32),
+        })),
         suspend: true,
         list_every: Duration::from_secs(90),
         claims: Claims {
@@ -74,17 +86,18 @@ limits: {{ memory: 128Mi, timeout: 500ms, cpu: 1s, concurrency: 4, responseBytes
         credentials: vec![
             CredentialRequest {
                 origin: "https://mq.example.com:443".to_owned(),
-                form: CredentialForm::Bearer,
-                secret: "mq".to_owned(),
-                key: "token".to_owned(),
+                form: of_secret("mq", SecretForm::Bearer { key: "token".to_owned() }),
             },
             CredentialRequest {
                 origin: "https://other.example.com".to_owned(),
-                form: CredentialForm::Header(HeaderName::from_static("x-api-key")),
-                secret: "other".to_owned(),
-                key: "api.key".to_owned(),
+                form: of_secret(
+                    "other",
+                    SecretForm::Header { name: HeaderName::from_static("x-api-key"), key: "api.key".to_owned() },
+                ),
             },
         ],
+        secrets: BTreeMap::new(),
+        ca_from: Some(ConfigMapKey { config_map: "mq-ca".to_owned(), key: "ca.crt".to_owned() }),
         limits: Limits {
             memory_bytes: 128 << 20,
             timeout: Duration::from_millis(500),
@@ -135,11 +148,9 @@ fn fields_of_later_versions_are_unknown_and_never_ignored() {
         "cache: {ttl: 1s}",
         "onError: {}",
         "guard: {min: 0}",
-        "tls: {}",
-        "secrets: {password: {secret: redis, key: password}}",
-        "component: {oci: {ref: a}}",
-        "component: {file: a.wasm}",
-        "credentials: [{origin: 'https://a', basic: {secret: a}}]",
+        "tls: {insecureSkipVerify: true}",
+        "tls: {caFrom: {secret: a, key: b}}",
+        "credentials: [{origin: 'https://a', digest: {secret: a}}]",
     ] {
         let error = refused(body);
         assert!(error.contains("unknown field"), "{body}: {error}");
@@ -197,28 +208,6 @@ fn names_that_would_change_a_url_are_refused() {
     for name in ["../../x", "a/b", "", "A", "-a", "a.", "a..b", "a%2f"] {
         let error = refused(&format!("credentials: [{{origin: 'https://a', bearer: {{secret: '{name}', key: k}}}}]"));
         assert!(error.contains("an object's name"), "{name}: {error}");
-    }
-}
-
-#[test]
-fn credentials_take_one_form_and_never_a_header_of_the_connection() {
-    for (body, expected) in [
-        ("credentials: [{origin: 'https://a'}]", "neither `bearer` nor `header`"),
-        (
-            "credentials: [{origin: 'https://a', bearer: {secret: a, key: b}, header: {name: x, secret: a, key: b}}]",
-            "both",
-        ),
-        ("credentials: [{origin: 'https://a', header: {name: Host, secret: a, key: b}}]", "a header's name"),
-        ("credentials: [{origin: 'https://a', header: {name: 'x y', secret: a, key: b}}]", "a header's name"),
-        (
-            "credentials: [{origin: 'https://a', header: {name: Proxy-Authorization, secret: a, key: b}}]",
-            "a header's name",
-        ),
-        ("credentials: [{bearer: {secret: a, key: b}}]", "lacks `credentials[0].origin`"),
-        ("credentials: [{origin: 'https://a', bearer: {key: b}}]", "lacks `credentials[0].bearer.secret`"),
-    ] {
-        let error = refused(body);
-        assert!(error.contains(expected), "{body}: {error}");
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Entry {
     pub claims: Claims,
     /// Whether its ConfigMap is in the adapter's own namespace. Others are tenants: they answer for their own namespace alone.
     pub own_namespace: bool,
+    /// Whether discovery shows what it lists.
+    pub shown: bool,
     /// Whether it can answer yet.
     pub state: State,
 }

@@ -55,7 +55,7 @@ impl fmt::Display for Claimed {
 
 pub(super) fn catalog(snapshot: &Snapshot) -> Catalog {
     let mut catalog = Catalog::default();
-    for plugin in snapshot.plugins.values().filter(|plugin| !plugin.is_tenant()) {
+    for plugin in snapshot.plugins.values().filter(|plugin| plugin.is_shown()) {
         let Some(listed) = plugin.listed() else { continue };
         catalog
             .custom

@@ -45,6 +45,10 @@ impl Plugin {
         !self.entry.own_namespace
     }
 
+    pub(super) fn is_shown(&self) -> bool {
+        self.entry.shown
+    }
+
     pub(super) fn priority(&self) -> i32 {
         self.entry.claims.priority
     }
@@ -113,6 +117,7 @@ impl Plugin {
         self.listed() == other.listed()
             && self.entry.claims == other.entry.claims
             && self.entry.own_namespace == other.entry.own_namespace
+            && self.entry.shown == other.entry.shown
     }
 }
 

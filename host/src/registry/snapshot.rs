@@ -37,8 +37,8 @@ impl Default for Snapshot {
 }
 
 impl Snapshot {
-    /// What discovery shows: the metrics that a plugin of the adapter's namespace lists and, in some namespace, would be asked
-    /// for. Tenants' metrics are served and not shown. The same `Arc` comes back until a plugin's list or claims change.
+    /// What discovery shows: the metrics that a plugin lists and, in some namespace, would be asked for. Those of plugins that are
+    /// not to be shown, as tenants' are not, are served all the same. The same `Arc` comes back until a plugin's list or claims change.
     ///
     /// The first call after such a change works it out; calls meanwhile wait for that, lookups don't.
     pub fn catalog(&self) -> Arc<Catalog> {

@@ -91,7 +91,13 @@ fn plugin(text: &str) -> Entry {
     listed.custom.sort();
     let provider = Arc::new(Fake { name: name.to_owned(), version: 1 });
     let state = if loading { State::Loading } else { State::Ready { provider, listed: Arc::new(listed) } };
-    Entry { id: PluginId { namespace: namespace.to_owned(), name: name.to_owned() }, claims, own_namespace, state }
+    Entry {
+        id: PluginId { namespace: namespace.to_owned(), name: name.to_owned() },
+        claims,
+        own_namespace,
+        shown: own_namespace,
+        state,
+    }
 }
 
 fn registry(plugins: &[&str]) -> (Writer, Reader) {

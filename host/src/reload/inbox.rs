@@ -7,7 +7,8 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::source::{Dependency, RawPlugin};
+use super::version::Version;
+use crate::source::Dependency;
 
 /// Filled by the reloader, emptied by one worker.
 #[derive(Default)]
@@ -19,6 +20,8 @@ pub(super) struct Inbox {
 #[derive(Default)]
 struct State {
     pending: Pending,
+    /// The worker is at what it took before.
+    busy: bool,
     /// The worker has ended and takes nothing more.
     ended: bool,
 }
@@ -30,22 +33,28 @@ pub(super) struct Pending {
     pub(super) newest: Option<Newest>,
     /// Parts and Secrets that were touched.
     pub(super) touched: BTreeSet<Dependency>,
+    /// Whether what is granted to it may be something else now.
+    pub(super) judge_again: bool,
 }
 
 /// The newest state of a plugin.
 pub(super) enum Newest {
     /// It is there.
-    Version(Box<RawPlugin>),
+    Version(Box<Version>),
     /// It is gone.
     Gone,
 }
 
 impl Inbox {
-    /// Gives it back if the worker has ended: a plugin that comes back needs another one.
-    pub(super) fn put(&self, newest: Newest) -> Result<(), Newest> {
+    /// Gives it back if the worker has ended: a plugin that comes back needs another one. What has to wait for the worker waits
+    /// without its bytes.
+    pub(super) fn put(&self, mut newest: Newest) -> Result<(), Newest> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.ended {
             return Err(newest);
+        }
+        if let (true, Newest::Version(version)) = (state.busy, &mut newest) {
+            version.shed();
         }
         state.pending.newest = Some(newest);
         drop(state);
@@ -60,11 +69,17 @@ impl Inbox {
         self.filled.notify_one();
     }
 
+    pub(super) fn judge_again(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.pending.judge_again = true;
+        drop(state);
+        self.filled.notify_one();
+    }
+
     /// Waits until there is something, and takes all of it. Dropping the future loses nothing.
     pub(super) async fn take(&self) -> Pending {
         loop {
-            let pending = std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).pending);
-            if pending.newest.is_some() || !pending.touched.is_empty() {
+            if let Some(pending) = self.state.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 return pending;
             }
             self.filled.notified().await;
@@ -83,20 +98,28 @@ impl Inbox {
     }
 }
 
+impl State {
+    fn take(&mut self) -> Option<Pending> {
+        let Pending { newest, touched, judge_again } = &self.pending;
+        self.busy = newest.is_some() || !touched.is_empty() || *judge_again;
+        self.busy.then(|| std::mem::take(&mut self.pending))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::PluginId;
+    use crate::{model::PluginId, source::RawPlugin};
 
     fn version(version: &str) -> Newest {
-        Newest::Version(Box::new(RawPlugin {
+        Newest::Version(Box::new(Version::of(RawPlugin {
             id: PluginId { namespace: "shop".to_owned(), name: "queue".to_owned() },
             uid: String::new(),
             version: version.to_owned(),
             manifest: None,
-            code: std::collections::BTreeMap::new(),
+            code: [("plugin.wasm".to_owned(), b"code".as_slice().into())].into(),
             unknown_keys: Vec::new(),
-        }))
+        })))
     }
 
     #[tokio::test]
@@ -106,7 +129,23 @@ mod tests {
             assert!(inbox.put(newest).is_ok());
         }
         let Some(Newest::Version(taken)) = inbox.take().await.newest else { panic!("nothing") };
-        assert_eq!(taken.version, "2");
+        assert_eq!(taken.raw().version, "2");
+        assert!(!taken.is_shed(), "nobody waited");
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_busy_worker_waits_without_its_bytes() {
+        let inbox = Inbox::default();
+        for (put, shed) in [("1", false), ("2", true), ("3", true)] {
+            assert!(inbox.put(version(put)).is_ok());
+            let Some(Newest::Version(taken)) = inbox.take().await.newest else { panic!("nothing") };
+            assert_eq!(taken.is_shed(), shed, "{put}");
+        }
+        let waiting = std::pin::pin!(inbox.take());
+        assert!(futures::poll!(waiting).is_pending(), "there is nothing to do");
+        assert!(inbox.put(version("4")).is_ok());
+        let Some(Newest::Version(taken)) = inbox.take().await.newest else { panic!("nothing") };
+        assert!(!taken.is_shed());
     }
 
     #[test]

@@ -6,12 +6,15 @@ mod board;
 mod conflicts;
 mod inbox;
 mod outcome;
+mod permit;
 mod resource;
+mod settings;
+mod turns;
 mod version;
 mod worker;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -21,15 +24,21 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-pub use self::board::{Board, Standing};
+pub use self::{
+    board::{Board, Standing},
+    permit::Roll,
+    turns::Turns,
+};
 use self::{
     inbox::{Inbox, Newest},
+    version::Version,
     worker::Worker,
 };
 use crate::{
     bundle::Grants,
     egress,
     model::{Kinds, PluginId},
+    policy::Policy,
     registry,
     runtime::Runtime,
     source::{Dependencies, Event, RawPlugin, Reporter},
@@ -54,10 +63,18 @@ pub struct Shared {
     pub egress: Arc<egress::Shared>,
     /// Kinds of objects, asked for when a plugin lists one, so that discovery knows it.
     pub kinds: Arc<dyn Kinds>,
-    /// What the operator grants.
+    /// What the operator grants to every plugin.
     pub grants: Grants,
+    /// What the operator grants to the plugins of each namespace, as it is now.
+    pub policy: watch::Receiver<Arc<Policy>>,
     /// The adapter's own namespace: its plugins come before those of tenants.
     pub own_namespace: String,
+    /// The namespaces whose plugins readiness waits for; empty for a folder, which is one.
+    pub namespaces: BTreeSet<String>,
+    /// The plugins that there are, for quotas.
+    pub roll: Roll,
+    /// How many load at once.
+    pub turns: Turns,
     /// Where plugins stand.
     pub board: Arc<Board>,
     /// Counted up after each change of the registry, so that workers look for conflicts.
@@ -83,6 +100,8 @@ pub struct Reloader {
     shared: Arc<Shared>,
     /// Opened when every plugin that was there at the start has loaded or failed.
     first_loads: Latch,
+    /// Namespaces that have not been listed yet.
+    awaited: BTreeSet<String>,
     workers: HashMap<PluginId, Handle>,
     tasks: TaskTracker,
 }
@@ -96,14 +115,17 @@ struct Handle {
 impl Reloader {
     /// A reloader without plugins.
     pub fn new(shared: Shared, first_loads: Latch) -> Self {
-        Self { shared: Arc::new(shared), first_loads, workers: HashMap::new(), tasks: TaskTracker::new() }
+        let awaited = shared.namespaces.clone();
+        Self { shared: Arc::new(shared), first_loads, awaited, workers: HashMap::new(), tasks: TaskTracker::new() }
     }
 
     /// Works until the source or `shutdown` ends it. Plugins stay in the registry.
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>, shutdown: CancellationToken) {
+        let mut policy = self.shared.policy.clone();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
+                () = changed(&mut policy) => self.workers.values().for_each(|worker| worker.inbox.judge_again()),
                 event = events.recv() => match event {
                     Some(event) => self.take(event),
                     None => break,
@@ -125,14 +147,20 @@ impl Reloader {
                     worker.inbox.touch(&dependency);
                 }
             }
-            Event::Synced(present) => self.synced(present),
+            Event::Synced { namespace, present } => self.synced(namespace.as_deref(), present),
+            // Nothing is known of it; but of the adapter's own namespace readiness waits to know.
+            Event::Unreadable(namespace) if !self.shared.is_own(&namespace) => self.no_longer_awaited(Some(&namespace)),
+            Event::Unreadable(_) => {}
         }
     }
 
     fn put(&mut self, raw: RawPlugin) {
         self.workers.retain(|_, worker| !worker.inbox.has_ended());
         let id = raw.id.clone();
-        let mut newest = Newest::Version(Box::new(raw));
+        if self.shared.roll.enter(&id) {
+            self.count_again(&id);
+        }
+        let mut newest = Newest::Version(Box::new(Version::of(raw)));
         // A plugin that comes back stays with its worker, which may be at the old one still: two of them would race for the
         // registry. It gets another only if that one ended this very moment.
         while let Err(given_back) = self.worker(&id).inbox.put(newest) {
@@ -152,6 +180,9 @@ impl Reloader {
     }
 
     fn remove(&mut self, id: &PluginId) {
+        if self.shared.roll.leave(id) {
+            self.count_again(id);
+        }
         // The worker withdraws its plugin, after a load that is under way.
         if let Some(worker) = self.workers.get(id) {
             // A worker that has ended has withdrawn it already.
@@ -159,12 +190,32 @@ impl Reloader {
         }
     }
 
+    /// Those of the namespace whose names come after `id` have another place now.
+    fn count_again(&self, id: &PluginId) {
+        if !self.shared.has_quota(&id.namespace) {
+            return;
+        }
+        let after = self.workers.iter().filter(|(other, _)| other.namespace == id.namespace && other.name > id.name);
+        after.for_each(|(_, worker)| worker.inbox.judge_again());
+    }
+
     /// What the source no longer has was removed while nobody watched.
-    fn synced(&mut self, present: Vec<PluginId>) {
+    fn synced(&mut self, namespace: Option<&str>, present: Vec<PluginId>) {
         let present: HashSet<PluginId> = present.into_iter().collect();
-        let gone: Vec<PluginId> = self.workers.keys().filter(|id| !present.contains(id)).cloned().collect();
+        let in_scope = |id: &&PluginId| namespace.is_none_or(|namespace| id.namespace == namespace);
+        let gone: Vec<PluginId> =
+            self.workers.keys().filter(in_scope).filter(|id| !present.contains(id)).cloned().collect();
         gone.iter().for_each(|id| self.remove(id));
-        if self.first_loads.is_open() {
+        self.no_longer_awaited(namespace);
+    }
+
+    /// Once every namespace has been listed, what was found is waited for.
+    fn no_longer_awaited(&mut self, namespace: Option<&str>) {
+        match namespace {
+            Some(namespace) => drop(self.awaited.remove(namespace)),
+            None => self.awaited.clear(),
+        }
+        if !self.awaited.is_empty() || self.first_loads.is_open() {
             return;
         }
         let settled = self.workers.values().map(|worker| settled(worker.settled.clone()));
@@ -182,6 +233,13 @@ impl Reloader {
             }
             latch.open();
         });
+    }
+}
+
+/// Waits for another policy; for ever once nobody can give one.
+async fn changed(policy: &mut watch::Receiver<Arc<Policy>>) {
+    if policy.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -3,15 +3,20 @@
 use super::resource::Misfit;
 use crate::{
     bundle::BundleError,
-    egress::{InvalidCredential, InvalidOrigin, Origin},
+    egress::{InvalidCredential, InvalidOrigin, Origin, TrustError},
     manifest::ManifestError,
+    policy::Refusal,
     runtime::{CompileError, LoadError},
-    source::Report,
+    source::{ReadError, Report},
 };
 
 /// Why a version does not serve.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadFailure {
+    #[error("the plugin could not be read again: {0}; it will be tried again")]
+    Unreadable(#[from] ReadError),
+    #[error(transparent)]
+    Policy(#[from] Refusal),
     #[error(transparent)]
     Bundle(#[from] BundleError),
     #[error(transparent)]
@@ -22,6 +27,8 @@ pub(super) enum LoadFailure {
     Credential(#[from] InvalidCredential),
     #[error("credentials: {0} is not in egress, so the credential would never be used; add the origin there")]
     UselessCredential(Origin),
+    #[error("tls.caFrom: {0}")]
+    Authorities(#[from] TrustError),
     #[error(transparent)]
     Compile(#[from] CompileError),
     #[error(transparent)]
@@ -33,9 +40,15 @@ pub(super) enum LoadFailure {
 }
 
 impl LoadFailure {
+    /// Whether the plugin was deleted while it waited; the source is about to say so.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Unreadable(ReadError::NotFound(_)))
+    }
+
     /// Whether trying the same version again may work.
     pub(super) fn is_retryable(&self) -> bool {
         match self {
+            Self::Unreadable(_) => true,
             Self::Bundle(error) => error.is_retryable(),
             Self::Compile(error) => matches!(error, CompileError::NotStarted(_)),
             _ => false,

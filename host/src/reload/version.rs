@@ -1,26 +1,29 @@
-//! The newest version of a plugin. Its bytes are kept only while they may be needed again: forty ConfigMaps of a MiB each would
-//! be a large part of the adapter's memory.
+//! The newest version of a plugin. Its bytes are kept only until it is loaded, or has to wait for that: forty ConfigMaps of a MiB each
+//! would be a large part of the adapter's memory.
 
 use sha2::{Digest, Sha256};
 
 use crate::{
     bundle,
-    source::{Dependency, RawPlugin},
+    source::{self, Dependency, RawPlugin},
 };
 
 /// A version, and what tells it from others.
 pub(super) struct Version {
     raw: RawPlugin,
     digest: [u8; 32],
+    code: Option<[u8; 32]>,
     dependencies: Vec<Dependency>,
+    shed: bool,
 }
 
 impl Version {
     pub(super) fn of(raw: RawPlugin) -> Self {
-        Self { digest: digest(&raw), dependencies: bundle::dependencies(&raw), raw }
+        let code = (!raw.code.is_empty()).then(|| code_digest(&raw));
+        Self { digest: digest(&raw, code), code, dependencies: bundle::dependencies(&raw), raw, shed: false }
     }
 
-    /// What the source read; without code after [`Self::settle`].
+    /// What the source read; without code after [`Self::shed`].
     pub(super) fn raw(&self) -> &RawPlugin {
         &self.raw
     }
@@ -28,6 +31,16 @@ impl Version {
     /// Whether both say the same, whenever they were written.
     pub(super) fn says_what(&self, other: &Self) -> bool {
         self.digest == other.digest
+    }
+
+    /// Whether its object is an older one: what is read again may be ahead of the watch.
+    pub(super) fn is_older_than(&self, other: &Self) -> bool {
+        source::is_older(&self.raw.version, &other.raw.version)
+    }
+
+    /// The digest of the packed code in the object itself, if it is there.
+    pub(super) fn code(&self) -> Option<[u8; 32]> {
+        self.code
     }
 
     /// Takes over the identity of the same in another object, for Events: one that was deleted and made again.
@@ -40,30 +53,44 @@ impl Version {
         self.dependencies.iter().any(|dependency| touched.contains(dependency))
     }
 
-    /// Its load has ended for good: only a change of what it names makes another look at its code worth while.
-    pub(super) fn settle(&mut self) {
-        if self.dependencies.is_empty() {
-            self.raw.code.clear();
-        }
+    /// Drops its bytes; who needs them again reads the object again.
+    pub(super) fn shed(&mut self) {
+        self.shed = self.shed || !self.raw.code.is_empty();
+        self.raw.code.clear();
+    }
+
+    /// Whether it had bytes that are gone.
+    pub(super) fn is_shed(&self) -> bool {
+        self.shed
     }
 }
 
-fn digest(raw: &RawPlugin) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    let mut add = |bytes: &[u8]| {
-        digest.update((bytes.len() as u64).to_le_bytes());
-        digest.update(bytes);
-    };
-    add(&[u8::from(raw.manifest.is_some())]);
-    add(raw.manifest.as_deref().unwrap_or_default().as_bytes());
-    for (key, bytes) in &raw.code {
-        add(key.as_bytes());
-        add(bytes);
+/// Of pieces that cannot be taken for others.
+struct Pieces(Sha256);
+
+impl Pieces {
+    fn add(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
     }
-    // An odd number of pieces: no key above can be taken for one below.
-    add(b"unknown");
-    raw.unknown_keys.iter().for_each(|key| add(key.as_bytes()));
-    digest.finalize().into()
+}
+
+fn code_digest(raw: &RawPlugin) -> [u8; 32] {
+    let mut pieces = Pieces(Sha256::new());
+    for (key, bytes) in &raw.code {
+        pieces.add(key.as_bytes());
+        pieces.add(bytes);
+    }
+    pieces.0.finalize().into()
+}
+
+fn digest(raw: &RawPlugin, code: Option<[u8; 32]>) -> [u8; 32] {
+    let mut pieces = Pieces(Sha256::new());
+    pieces.add(&[u8::from(raw.manifest.is_some()), u8::from(code.is_some())]);
+    pieces.add(raw.manifest.as_deref().unwrap_or_default().as_bytes());
+    pieces.add(&code.unwrap_or_default());
+    raw.unknown_keys.iter().for_each(|key| pieces.add(key.as_bytes()));
+    pieces.0.finalize().into()
 }
 
 #[cfg(test)]
@@ -96,15 +123,22 @@ mod tests {
     }
 
     #[test]
-    fn bytes_stay_only_for_a_version_that_names_other_objects() {
-        let mut alone = version(|_| {});
-        alone.settle();
-        assert!(alone.raw().code.is_empty());
-        assert!(alone.says_what(&version(|_| {})), "it is known without its bytes");
-        let secret = "apiVersion: wasm-metrics-adapter.io/v1alpha1\nkind: PluginConfiguration\ncredentials: \
-                      [{origin: 'https://mq.example.com', bearer: {secret: mq, key: token}}]";
-        let mut named = version(|raw| raw.manifest = Some(secret.to_owned()));
-        named.settle();
-        assert_eq!(named.raw().code.len(), 1);
+    fn a_version_is_known_without_its_bytes() {
+        let mut one = version(|_| {});
+        assert!(!one.is_shed());
+        one.shed();
+        one.shed();
+        assert!(one.is_shed() && one.raw().code.is_empty());
+        let settings = version(|raw| raw.manifest = Some(String::new()));
+        assert!(one.says_what(&version(|_| {})) && one.code() == settings.code());
+        let mut parts = version(|raw| raw.code.clear());
+        parts.shed();
+        assert!(!parts.is_shed() && parts.code().is_none(), "there was nothing to drop");
+    }
+
+    #[test]
+    fn the_object_tells_which_is_older() {
+        let (one, next) = (version(|_| {}), version(|raw| raw.version = "10".to_owned()));
+        assert!(one.is_older_than(&next) && !next.is_older_than(&one) && !one.is_older_than(&one));
     }
 }

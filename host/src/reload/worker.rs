@@ -10,16 +10,17 @@ use super::{
     conflicts::Conflicts,
     inbox::{Inbox, Newest},
     outcome::{LoadFailure, Outcome, Told},
-    resource,
+    resource, settings,
+    turns::Turn,
     version::Version,
 };
 use crate::{
-    bundle::{self, Assembled, Bundle},
-    egress,
+    bundle::{self, Assembled},
     manifest::PluginConfiguration,
     model::{Claims, Generation, Listed, PluginId},
+    policy::{Ceilings, Refusal},
     registry::{Entry, State},
-    runtime::{Limits, Plugin, PluginSettings, Validation},
+    runtime::{Plugin, Validation},
     source::{RawPlugin, Report},
     telemetry::{LoadLabels, PluginLabels},
 };
@@ -42,16 +43,28 @@ pub(super) struct Worker {
     serving: Option<Serving>,
     generation: Generation,
     told: Told,
+    /// What the policy said of the newest version when it was tried last; none where plugin.yaml can't be read.
+    verdict: Option<Verdict>,
     conflicts: Conflicts,
     retry: Option<(Instant, Duration)>,
+}
+
+type Verdict = Result<Ceilings, Refusal>;
+
+/// What a version asked for, and what it was granted.
+struct Granted {
+    configuration: PluginConfiguration,
+    inline: bool,
+    ceilings: Ceilings,
 }
 
 /// The version that serves.
 struct Serving {
     plugin: Arc<Plugin>,
-    claims: Claims,
+    /// As [`Version::code`].
+    code: Option<[u8; 32]>,
+    granted: Granted,
     listed: Arc<Listed>,
-    list_every: Duration,
     next_list: Instant,
     failed_lists: u32,
 }
@@ -68,6 +81,7 @@ impl Worker {
             serving: None,
             generation: Generation(0),
             told: Told::default(),
+            verdict: None,
             retry: None,
         }
     }
@@ -84,7 +98,7 @@ impl Worker {
             tokio::select! {
                 pending = inbox.take() => {
                     let changed = match pending.newest {
-                        Some(Newest::Version(raw)) => self.replace(*raw),
+                        Some(Newest::Version(version)) => self.replace(*version),
                         Some(Newest::Gone) => {
                             self.forget();
                             if inbox.end() {
@@ -95,7 +109,7 @@ impl Worker {
                         None => false,
                     };
                     let touched = self.version.as_ref().is_some_and(|version| version.names_any_of(&pending.touched));
-                    if changed || touched {
+                    if changed || touched || (pending.judge_again && self.is_judged_otherwise()) {
                         self.load().await;
                     }
                 }
@@ -106,9 +120,11 @@ impl Worker {
         }
     }
 
-    /// Takes a newer version; false if it says what the one at hand says (a restarted watch delivers everything again).
-    fn replace(&mut self, raw: RawPlugin) -> bool {
-        let version = Version::of(raw);
+    /// Takes a newer version; false if it is none, or says what the one at hand says (a restarted watch delivers everything again).
+    fn replace(&mut self, version: Version) -> bool {
+        if self.version.as_ref().is_some_and(|known| version.is_older_than(known)) {
+            return false;
+        }
         if let Some(known) = self.version.as_mut().filter(|known| known.says_what(&version)) {
             known.identify_as(version);
             return false;
@@ -120,10 +136,20 @@ impl Worker {
 
     async fn load(&mut self) {
         let Some(mut version) = self.version.take() else { return };
-        let outcome = match self.try_load(version.raw()).await {
+        self.withdraw_if_forbidden();
+        let tried = match self.prepare(&mut version).await {
+            Ok((turn, granted)) => self.try_load(&mut version, turn, granted).await,
+            Err(failure) => Err(failure),
+        };
+        version.shed();
+        let outcome = match tried {
             Ok(outcome) => {
                 self.retry = None;
                 outcome
+            }
+            Err(failure) if failure.is_gone() => {
+                self.version = Some(version);
+                return;
             }
             Err(failure) if failure.is_retryable() => {
                 let wait = self.retry.map_or(RETRY, |(_, wait)| (wait * 2).min(LONGEST_RETRY));
@@ -140,85 +166,97 @@ impl Worker {
             }
         };
         self.tell(version.raw(), &outcome).await;
-        if self.retry.is_none() {
-            version.settle();
-        }
         self.version = Some(version);
         self.settled.send_replace(true);
     }
 
-    async fn try_load(&mut self, raw: &RawPlugin) -> Result<Outcome, LoadFailure> {
-        let configuration = PluginConfiguration::parse(raw.manifest.as_deref())?;
+    /// Whether the policy says something else of the newest version, or of the one that serves, than when they were loaded.
+    fn is_judged_otherwise(&self) -> bool {
+        let newest = self.version.as_ref().and_then(|version| self.judge(version));
+        let is_granted = |Granted { configuration, inline, ceilings }: &Granted| {
+            self.shared.judge(&self.id, configuration, *inline).as_ref() == Ok(ceilings)
+        };
+        newest != self.verdict || self.serving.as_ref().is_some_and(|serving| !is_granted(&serving.granted))
+    }
+
+    fn judge(&self, version: &Version) -> Option<Verdict> {
+        self.shared.judge_text(&self.id, version.raw().manifest.as_deref(), version.code().is_some())
+    }
+
+    /// What is no longer granted ends at once, whatever becomes of the newest version.
+    fn withdraw_if_forbidden(&mut self) {
+        let Some(Granted { configuration, inline, .. }) = self.serving.as_ref().map(|serving| &serving.granted) else {
+            return;
+        };
+        if self.shared.judge(&self.id, configuration, *inline).is_err() {
+            self.withdraw();
+            self.told = Told::default();
+        }
+    }
+
+    /// Claims the plugin's metrics, and waits until its bytes may be held and are there.
+    async fn prepare(&mut self, version: &mut Version) -> Result<(Turn, Granted), LoadFailure> {
+        let mut granted = self.claim(version)?;
+        let code = version.code();
+        let code_is_known = code.is_some() && self.serving.as_ref().is_some_and(|serving| serving.code == code);
+        let turn = self.shared.turns.take(code_is_known, || version.shed()).await;
+        if version.is_shed() {
+            // It may be newer than the one that was to be loaded: then this one is skipped, as others before it.
+            *version = Version::of(self.shared.dependencies.plugin(&self.id).await?);
+            granted = self.claim(version)?;
+        }
+        Ok((turn, granted))
+    }
+
+    /// Claims the plugin's metrics, if it may be what it asks to be.
+    fn claim(&mut self, version: &Version) -> Result<Granted, LoadFailure> {
+        self.verdict = self.judge(version);
+        let configuration = PluginConfiguration::parse(version.raw().manifest.as_deref())?;
         resource::check_place(&configuration, self.is_in_own_namespace())?;
+        let inline = version.code().is_some();
+        let ceilings = self.shared.judge(&self.id, &configuration, inline)?;
         if self.serving.is_none() && !configuration.suspend {
             // Its claims are known before its code is: until that is compiled they are answered with 503, not 404.
-            self.enter(configuration.claims.clone(), State::Loading);
+            self.enter(configuration.claims.clone(), ceilings.listed, State::Loading);
         }
-        let bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await? {
+        Ok(Granted { configuration, inline, ceilings })
+    }
+
+    async fn try_load(
+        &mut self,
+        version: &mut Version,
+        turn: Turn,
+        granted: Granted,
+    ) -> Result<Outcome, LoadFailure> {
+        let raw = version.raw();
+        let mut bundle = match bundle::assemble(raw, &*self.shared.dependencies, &self.shared.grants).await? {
             Assembled::Ready(bundle) => bundle,
             Assembled::Suspended => {
                 self.withdraw();
                 return Ok(Outcome::Suspended);
             }
         };
-        let code = self.shared.runtime.compiler().compile(bundle.code.clone()).await?;
-        let plugin = Arc::new(self.shared.runtime.load(&code, self.settings(&bundle)?)?);
-        resource::check_exports(&configuration, plugin.exports())?;
+        let bytes = std::mem::take(&mut bundle.code);
+        version.shed();
+        let code = self.shared.runtime.compiler().compile(bytes).await?;
+        // What follows may wait for a backend.
+        drop(turn);
+        let settings = settings::settings(&bundle, &granted.ceilings, &self.shared)?;
+        let plugin = Arc::new(self.shared.runtime.load(&code, settings)?);
+        resource::check_exports(&bundle.configuration, plugin.exports())?;
         match plugin.validate().await {
             Validation::Good => {}
             Validation::Undecided(why) => info!(plugin = %self.id, "settings could not be validated yet: {why}"),
             Validation::Refused(why) => return Err(LoadFailure::Settings(why)),
         }
-        self.serve(plugin, &bundle.configuration).await;
+        self.serve(plugin, version.code(), granted).await;
         Ok(Outcome::Loaded)
     }
 
-    fn settings(&self, bundle: &Bundle) -> Result<PluginSettings, LoadFailure> {
-        let configuration = &bundle.configuration;
-        let origins = configuration.egress.iter().map(|origin| egress::Origin::parse(origin));
-        let origins = origins.collect::<Result<egress::Origins, _>>()?;
-        let mut credentials = Vec::new();
-        for credential in &bundle.credentials {
-            let origin = egress::Origin::parse(&credential.origin)?;
-            if !origins.contains(&origin) {
-                return Err(LoadFailure::UselessCredential(origin));
-            }
-            let header = credential.header_name.as_str();
-            credentials.push(egress::Credential::header(origin, header, credential.value.reveal())?);
-        }
-        let limits = &configuration.limits;
-        let egress = egress::EgressConfig {
-            origins,
-            credentials,
-            exceptions: egress::Exceptions::Operator,
-            response_bytes: limits.response_bytes,
-            exchanges: limits.concurrency as usize,
-        };
-        Ok(PluginSettings {
-            id: self.id.clone(),
-            config: configuration.config.clone().into_iter().collect(),
-            http: egress::Client::new(self.id.clone(), egress, self.shared.egress.clone()),
-            limits: Limits {
-                memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
-                timeout: limits.timeout,
-                cpu: limits.cpu,
-                concurrency: limits.concurrency as usize,
-                list_items: limits.list_items as usize,
-            },
-        })
-    }
-
     /// Swaps `plugin` in, with its list; a list that fails leaves the last one.
-    async fn serve(&mut self, plugin: Arc<Plugin>, configuration: &PluginConfiguration) {
+    async fn serve(&mut self, plugin: Arc<Plugin>, code: Option<[u8; 32]>, granted: Granted) {
         let last = self.serving.take().map(|serving| serving.listed).unwrap_or_default();
-        let mut serving = Serving {
-            plugin,
-            claims: configuration.claims.clone(),
-            listed: last,
-            list_every: configuration.list_every,
-            next_list: Instant::now(),
-            failed_lists: 0,
-        };
+        let mut serving = Serving { plugin, code, granted, listed: last, next_list: Instant::now(), failed_lists: 0 };
         serving.list(&self.shared).await;
         self.generation.0 += 1;
         self.swap(&serving);
@@ -237,18 +275,18 @@ impl Worker {
 
     fn swap(&self, serving: &Serving) {
         let (provider, listed) = (serving.plugin.clone(), serving.listed.clone());
-        self.enter(serving.claims.clone(), State::Ready { provider, listed });
+        let Granted { configuration, ceilings, .. } = &serving.granted;
+        self.enter(configuration.claims.clone(), ceilings.listed, State::Ready { provider, listed });
     }
 
-    fn enter(&self, claims: Claims, state: State) {
+    fn enter(&self, claims: Claims, shown: bool, state: State) {
         let own_namespace = self.is_in_own_namespace();
-        self.shared.registry().put(Entry { id: self.id.clone(), own_namespace, claims, state });
+        self.shared.registry().put(Entry { id: self.id.clone(), own_namespace, shown, claims, state });
         self.shared.changed();
     }
 
-    /// Plugins of other namespaces are tenants.
     fn is_in_own_namespace(&self) -> bool {
-        self.id.namespace == self.shared.own_namespace
+        self.shared.is_own(&self.id.namespace)
     }
 
     fn leave(&self) {
@@ -268,6 +306,7 @@ impl Worker {
     fn forget(&mut self) {
         self.withdraw();
         self.version = None;
+        self.verdict = None;
         self.told = Told::default();
         self.conflicts = Conflicts::new(self.shared.changes.subscribe());
         self.shared.board.forget(&self.id);
@@ -330,11 +369,13 @@ impl Serving {
                 }
                 self.listed = Arc::new(listed);
                 self.failed_lists = 0;
-                self.next_list = Instant::now() + self.list_every;
+                self.next_list = Instant::now() + self.granted.configuration.list_every;
             }
             Err(error) => {
                 self.failed_lists += 1;
-                let wait = RETRY.saturating_mul(1 << self.failed_lists.min(6)).min(self.list_every.max(RETRY));
+                let wait = RETRY
+                    .saturating_mul(1 << self.failed_lists.min(6))
+                    .min(self.granted.configuration.list_every.max(RETRY));
                 self.next_list = Instant::now() + wait;
                 warn!(plugin = %self.plugin.id(), "its metrics could not be listed, so the last list stays: {}", error.message);
             }

@@ -16,7 +16,8 @@ use wasmtime::component::Component;
 pub use child::run as run_child;
 
 use self::{cache::Cache, child::Child};
-use super::{StartError, engine::Engines};
+use super::engine::Engines;
+use crate::telemetry::{CompilationLabels, Metrics};
 
 /// Where compiling happens, and what it leaves behind.
 #[derive(Debug, Clone, Default)]
@@ -62,39 +63,51 @@ pub struct Compiler {
     // One at a time: the pod's memory limit has room for one compiler.
     turn: tokio::sync::Mutex<()>,
     alive: Mutex<HashMap<[u8; 32], Weak<Code>>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Compiler {
-    pub(super) fn new(config: CompilerConfig, engines: Engines) -> Result<Self, StartError> {
+    pub(super) fn new(config: CompilerConfig, engines: Engines, metrics: Arc<Metrics>) -> Self {
         let CompilerConfig { cache_dir, child } = config;
         let mut engine = std::hash::DefaultHasher::new();
         engines.pooled.precompile_compatibility_hash().hash(&mut engine);
         let open = |folder: PathBuf| {
-            Cache::open(folder.clone(), engine.finish()).map_err(|cause| StartError::Cache { folder, cause })
+            let opened = Cache::open(folder.clone(), engine.finish());
+            opened.inspect_err(|error| tracing::warn!(folder = %folder.display(), %error, "compile cache: not used, so plugins are compiled at each start; choose a folder that the adapter may write with --compile-cache-dir")).ok()
         };
-        let cache = cache_dir.map(open).transpose()?;
-        Ok(Self {
+        Self {
+            cache: cache_dir.and_then(open),
             engines,
-            cache,
             child: child.map(Child::new),
             turn: tokio::sync::Mutex::new(()),
             alive: Mutex::default(),
-        })
+            metrics,
+        }
     }
 
-    /// The code of `wasm`: that of a plugin alive with the same bytes, or from the cache, or compiled.
+    /// The code of `wasm`: that of a plugin alive with the same bytes, or from the cache, or compiled. Who asks for the same bytes
+    /// meanwhile waits, and shares the outcome.
     pub async fn compile(&self, wasm: bytes::Bytes) -> Result<Arc<Code>, CompileError> {
         let digest: [u8; 32] = Sha256::digest(&wasm).into();
         if let Some(code) = self.alive(&digest) {
+            self.count("shared");
             return Ok(code);
         }
         let _turn = self.turn.lock().await;
         if let Some(code) = self.alive(&digest) {
+            self.count("shared");
             return Ok(code);
         }
         if let Some(code) = self.cached(&digest).await {
+            self.count("cached");
             return Ok(code);
         }
+        let code = self.compile_anew(digest, wasm).await;
+        self.count(if code.is_ok() { "compiled" } else { "failed" });
+        code
+    }
+
+    async fn compile_anew(&self, digest: [u8; 32], wasm: bytes::Bytes) -> Result<Arc<Code>, CompileError> {
         let compiled = match &self.child {
             Some(child) => child.compile(wasm).await?,
             None => child::in_this_process(wasm).await?,
@@ -104,6 +117,10 @@ impl Compiler {
             cache.store(&digest, compiled).await;
         }
         Ok(code)
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.metrics.compilations.get_or_create(&CompilationLabels { outcome }).inc();
     }
 
     async fn cached(&self, digest: &[u8; 32]) -> Option<Arc<Code>> {
@@ -135,4 +152,23 @@ fn deserialize(engine: &wasmtime::Engine, compiled: &[u8]) -> wasmtime::Result<C
     // SAFETY: the bytes come from this binary's own compiler by pipe, or from the cache, whose MAC the parent alone can make and
     // which was checked on these very bytes. wasmtime refuses those of another version or configuration.
     unsafe { Component::deserialize(engine, compiled) }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn forty_at_once_of_the_same_bytes_are_compiled_once() {
+        let metrics = Arc::new(Metrics::default());
+        let compiler = Compiler::new(CompilerConfig::default(), Engines::start().unwrap(), metrics.clone());
+        let component = bytes::Bytes::from(wat::parse_str("(component)").unwrap());
+        let codes = join_all((0..40).map(|_| compiler.compile(component.clone()))).await;
+        let codes: Vec<_> = codes.into_iter().map(Result::unwrap).collect();
+        assert!(codes.iter().all(|code| Arc::ptr_eq(code, &codes[0])));
+        let count = |outcome| metrics.compilations.get_or_create(&CompilationLabels { outcome }).get();
+        assert_eq!((count("compiled"), count("shared"), count("failed")), (1, 39, 0));
+    }
 }

@@ -24,7 +24,7 @@ mod stderr;
 mod store;
 mod usage;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 pub use abi::Exports;
 pub use compile::{Code, CompileError, Compiler, CompilerConfig, run_child as run_compiler_child};
@@ -41,15 +41,6 @@ pub enum StartError {
     /// wasmtime's engines: most often too little address space for the pool.
     #[error("start wasmtime: {0}; the adapter reserves address space for its guests, so `ulimit -v` must be unlimited")]
     Engine(String),
-    /// The compile cache's folder can't be used.
-    #[error("open the compile cache {}; choose a folder that the adapter may write with --compile-cache-dir", folder.display())]
-    Cache {
-        /// The folder.
-        folder: PathBuf,
-        /// What the system says.
-        #[source]
-        cause: io::Error,
-    },
 }
 
 impl From<wasmtime::Error> for StartError {
@@ -86,7 +77,7 @@ impl Runtime {
     ) -> Result<Arc<Self>, StartError> {
         let engines = engine::Engines::start()?;
         let linkers = abi::Linkers::new(&engines)?;
-        let compiler = Compiler::new(compiler, engines.clone())?;
+        let compiler = Compiler::new(compiler, engines.clone(), metrics.clone());
         Ok(Arc::new(Self { engines, guests, compiler, linkers, objects, kinds, state: Arc::default(), metrics }))
     }
 

@@ -14,11 +14,13 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::mpsc::Sender;
 
 use crate::model::PluginId;
 
-use super::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Secret};
+use super::{Dependencies, Dependency, Event, Part, RawPlugin, ReadError, Secret, object, plugin_files::no_folder};
 use files::{Files, Group};
 use objects::Objects;
 
@@ -38,11 +40,13 @@ pub struct DirectorySource {
     synced: bool,
 }
 
-/// Parts and Secrets of all files, by namespace and name.
+/// What is in all files, by namespace and name.
 #[derive(Debug, Default)]
 struct Shared {
+    plugins: BTreeMap<PluginId, RawPlugin>,
     parts: BTreeMap<(String, String), Result<Part, ReadError>>,
     secrets: BTreeMap<(String, String), Secret>,
+    config_maps: BTreeMap<(String, String), ConfigMap>,
 }
 
 impl DirectorySource {
@@ -102,13 +106,13 @@ impl DirectorySource {
             }
         }
         let after = self.plugins();
-        let mut happened = self.share();
+        let mut happened = self.share(after.clone());
         happened.extend(before.keys().filter(|id| !after.contains_key(*id)).cloned().map(Event::Remove));
         let put = after.iter().filter(|(id, plugin)| before.get(*id) != Some(*plugin));
         happened.extend(put.map(|(_, plugin)| Event::Put(plugin.clone())));
         if changes.at_rest && !self.synced {
             self.synced = true;
-            happened.push(Event::Synced(after.into_keys().collect()));
+            happened.push(Event::Synced { namespace: None, present: after.into_keys().collect() });
         }
         happened
     }
@@ -138,20 +142,23 @@ impl DirectorySource {
         plugins
     }
 
-    /// Lets `DirectoryDependencies` see the parts and Secrets of now, and tells which are others than before.
-    fn share(&self) -> Vec<Event> {
-        let mut now = Shared::default();
+    /// Lets `DirectoryDependencies` see what there is now, and tells which parts, Secrets and ConfigMaps are others than before.
+    fn share(&self, plugins: BTreeMap<PluginId, RawPlugin>) -> Vec<Event> {
+        let mut now = Shared { plugins, ..Shared::default() };
         // The first file in alphabetical order counts, so it is written last.
         for objects in self.groups.values().rev() {
             now.parts.extend(objects.parts.clone());
             now.secrets.extend(objects.secrets.clone());
+            now.config_maps.extend(objects.config_maps.clone());
         }
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let parts = different(&shared.parts, &now.parts).into_iter();
         let parts = parts.map(|(namespace, name)| Dependency::Part { namespace, name });
         let secrets = different(&shared.secrets, &now.secrets).into_iter();
         let secrets = secrets.map(|(namespace, name)| Dependency::Secret { namespace, name });
-        let touched = parts.chain(secrets).map(Event::Touched).collect();
+        let config_maps = different(&shared.config_maps, &now.config_maps).into_iter();
+        let config_maps = config_maps.map(|(namespace, name)| Dependency::ConfigMap { namespace, name });
+        let touched = parts.chain(secrets).chain(config_maps).map(Event::Touched).collect();
         *shared = now;
         touched
     }
@@ -163,7 +170,7 @@ fn different<K: Ord + Clone, V: PartialEq>(before: &BTreeMap<K, V>, after: &BTre
     keys.into_iter().filter(|key| before.get(*key) != after.get(*key)).cloned().collect()
 }
 
-/// Parts and Secrets of a folder's YAML files.
+/// Plugins of a folder, and parts, Secrets and ConfigMaps of its YAML files.
 #[derive(Debug, Clone)]
 pub struct DirectoryDependencies {
     shared: Arc<Mutex<Shared>>,
@@ -177,6 +184,11 @@ impl DirectoryDependencies {
 
 #[async_trait]
 impl Dependencies for DirectoryDependencies {
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError> {
+        let plugin = self.shared().plugins.get(id).cloned();
+        plugin.ok_or_else(|| ReadError::NotFound(format!("plugin {id} in the plugin folder")))
+    }
+
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError> {
         let part = self.shared().parts.get(&(namespace.to_owned(), name.to_owned())).cloned();
         part.unwrap_or_else(|| Err(ReadError::NotFound(format!("ConfigMap {namespace}/{name} in the plugin folder"))))
@@ -185,6 +197,17 @@ impl Dependencies for DirectoryDependencies {
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError> {
         let secret = self.shared().secrets.get(&(namespace.to_owned(), name.to_owned())).cloned();
         secret.ok_or_else(|| ReadError::NotFound(format!("Secret {namespace}/{name} in the plugin folder")))
+    }
+
+    async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError> {
+        let found = self.shared().config_maps.get(&(namespace.to_owned(), name.to_owned())).cloned();
+        let name = format!("{namespace}/{name}");
+        let found = found.ok_or_else(|| ReadError::NotFound(format!("ConfigMap {name} in the plugin folder")))?;
+        object::config_map_key(found, &name, key)
+    }
+
+    async fn file(&self, path: &str, _cap: usize) -> Result<Bytes, ReadError> {
+        Err(no_folder(path))
     }
 }
 

@@ -33,7 +33,7 @@ impl FakeApi {
 
     /// The next request; fails if none comes.
     pub(crate) async fn next(&mut self) -> (Asked, Reply) {
-        let next = tokio::time::timeout(std::time::Duration::from_secs(60), self.0.next_request());
+        let next = tokio::time::timeout(std::time::Duration::from_secs(300), self.0.next_request());
         let (request, reply) = next.await.expect("a request in time").expect("a request");
         let (parts, body) = request.into_parts();
         let body = body.collect().await.expect("a body").to_bytes();
@@ -58,6 +58,11 @@ impl Reply {
     pub(crate) fn status(self, code: u16, reason: &str) {
         let body = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": reason, "reason": reason, "code": code});
         self.json(code, &body);
+    }
+
+    /// No answer: the connection breaks.
+    pub(crate) fn cut(self) {
+        self.0.send_error(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
     }
 
     /// A watch that is open while the sender lives: each value is a line of it.

@@ -4,23 +4,28 @@
 pub mod configmap;
 pub mod directory;
 mod object;
+mod order;
+pub mod plugin_files;
 pub mod report;
 
 #[cfg(test)]
 mod fake_api;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use zeroize::Zeroizing;
 
 use crate::model::PluginId;
+
+pub use order::is_older;
 
 /// Marks a ConfigMap as a plugin, if it is `true`.
 pub const PLUGIN_LABEL: &str = "wasm-metrics-adapter.io/plugin";
 /// Marks a ConfigMap as a part of the component of the plugin that it names.
 pub const PART_LABEL: &str = "wasm-metrics-adapter.io/part-of";
-/// Marks a Secret as a credential, if it is `true`.
+/// Marks a Secret or ServiceAccount as a credential, if it is `true`.
 pub const CREDENTIAL_LABEL: &str = "wasm-metrics-adapter.io/credential";
 
 /// What happened to the plugins, in order. Events may repeat; the last one of a plugin holds.
@@ -30,10 +35,17 @@ pub enum Event {
     Put(RawPlugin),
     /// A plugin is gone.
     Remove(PluginId),
-    /// A part or Secret is there, has changed or is gone: plugins that name it are worth another look.
+    /// A part, Secret or ConfigMap is there, has changed or is gone: plugins that name it are worth another look.
     Touched(Dependency),
-    /// All that existed when the watch (re)started has been delivered: plugins that were not are gone.
-    Synced(Vec<PluginId>),
+    /// All that existed when a watch (re)started has been delivered: plugins of its scope that were not are gone.
+    Synced {
+        /// The watch's namespace; absent for a folder, which has all that there is.
+        namespace: Option<String>,
+        /// What was delivered.
+        present: Vec<PluginId>,
+    },
+    /// The plugins of this namespace may not be listed: nothing is known of them, and nobody needs to wait for them.
+    Unreadable(String),
 }
 
 /// A plugin as its owner wrote it: a labelled ConfigMap, or files of that content.
@@ -43,7 +55,7 @@ pub struct RawPlugin {
     pub id: PluginId,
     /// The object's identity for Events; empty for a file.
     pub uid: String,
-    /// The object's resource version; a file's modification time. For logs and Events alone: never compared.
+    /// The object's resource version, see [`is_older`]; a file's modification time.
     pub version: String,
     /// `data["plugin.yaml"]`.
     pub manifest: Option<String>,
@@ -70,6 +82,25 @@ pub enum Dependency {
         namespace: String,
         /// Its name.
         name: String,
+    },
+    /// A ConfigMap that is neither a plugin nor a part.
+    ConfigMap {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A ServiceAccount. It is not watched: each of its tokens asks it anew.
+    ServiceAccount {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A file below the operator's folder.
+    File {
+        /// Its path there.
+        path: String,
     },
 }
 
@@ -112,6 +143,31 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// A ServiceAccount, as far as it decides who may have its tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAccount {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A token that the API server has issued. It is wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IssuedToken {
+    /// The token itself.
+    pub value: Zeroizing<String>,
+    /// How long it is good from now on.
+    pub lifetime: Duration,
+}
+
+impl std::fmt::Debug for IssuedToken {
+    /// Without the token, which must not reach a log.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("IssuedToken").field("lifetime", &self.lifetime).finish_non_exhaustive()
+    }
+}
+
 /// Why a named object could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
@@ -126,14 +182,46 @@ pub enum ReadError {
     Unavailable(String),
 }
 
-/// Reads what manifests name.
+/// Reads what manifests name, and plugins whose bytes were not kept.
 #[async_trait]
 pub trait Dependencies: Send + Sync + 'static {
+    /// A plugin as it is now, which may be newer than any event about it.
+    async fn plugin(&self, id: &PluginId) -> Result<RawPlugin, ReadError>;
+
     /// A part, asked for when it is needed: parts are large, and nothing keeps them in memory.
     async fn part(&self, namespace: &str, name: &str) -> Result<Part, ReadError>;
 
     /// A Secret.
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, ReadError>;
+
+    /// A file below the operator's folder, of at most `cap` bytes.
+    async fn file(&self, path: &str, cap: usize) -> Result<Bytes, ReadError>;
+
+    /// The text or bytes under `key` of a ConfigMap.
+    async fn config_map_key(&self, namespace: &str, name: &str, key: &str) -> Result<Bytes, ReadError>;
+
+    /// A ServiceAccount. Only a cluster has them.
+    async fn service_account(&self, namespace: &str, name: &str) -> Result<ServiceAccount, ReadError> {
+        Err(without_a_cluster(namespace, name))
+    }
+
+    /// A new token of a ServiceAccount (`TokenRequest` of authentication.k8s.io/v1), for `audience` alone; never one that the
+    /// API server itself takes. The server may make its life shorter than `lifetime`.
+    async fn service_account_token(
+        &self,
+        namespace: &str,
+        name: &str,
+        _audience: &str,
+        _lifetime: Duration,
+    ) -> Result<IssuedToken, ReadError> {
+        Err(without_a_cluster(namespace, name))
+    }
+}
+
+fn without_a_cluster(namespace: &str, name: &str) -> ReadError {
+    ReadError::Malformed(format!(
+        "ServiceAccount {namespace}/{name} can't be had without a cluster; name a Secret with a token in its place"
+    ))
 }
 
 /// The outcome of a load, told to the plugin's owner.

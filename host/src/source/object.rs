@@ -1,13 +1,17 @@
 //! Kubernetes objects to what the source speaks of, the same for a cluster's and a file's.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret as KubernetesSecret};
+use k8s_openapi::api::{
+    authentication::v1::TokenRequest,
+    core::v1::{ConfigMap, Secret as KubernetesSecret, ServiceAccount as KubernetesServiceAccount},
+};
+use zeroize::Zeroizing;
 
 use crate::model::PluginId;
 
-use super::{PART_LABEL, Part, RawPlugin, ReadError, Secret};
+use super::{IssuedToken, PART_LABEL, Part, RawPlugin, ReadError, Secret, ServiceAccount};
 
 /// The key of a part's bytes.
 const PART_KEY: &str = "part";
@@ -71,6 +75,32 @@ pub(super) fn secret(object: KubernetesSecret) -> Secret {
         annotations: object.metadata.annotations.unwrap_or_default(),
         data: data.chain(texts).collect(),
     }
+}
+
+/// The value under `key` of a ConfigMap, which `name` names in errors.
+pub(super) fn config_map_key(object: ConfigMap, name: &str, key: &str) -> Result<Bytes, ReadError> {
+    let (mut texts, mut binaries) = (object.data.unwrap_or_default(), object.binary_data.unwrap_or_default());
+    let value = texts.remove(key).map(Bytes::from).or_else(|| binaries.remove(key).map(|bytes| bytes.0.into()));
+    value.ok_or_else(|| {
+        let keys: Vec<_> = texts.into_keys().chain(binaries.into_keys()).collect();
+        ReadError::Malformed(format!("ConfigMap {name} has no key `{key}` (it has: {})", keys.join(", ")))
+    })
+}
+
+/// A ServiceAccount.
+pub(super) fn service_account(object: KubernetesServiceAccount) -> ServiceAccount {
+    ServiceAccount {
+        labels: object.metadata.labels.unwrap_or_default(),
+        annotations: object.metadata.annotations.unwrap_or_default(),
+    }
+}
+
+/// The token that the API server answers with. Its life is what the server says that it granted, not what is left until the
+/// moment that it names: clocks differ.
+pub(super) fn token(answer: TokenRequest) -> Option<IssuedToken> {
+    let value = Zeroizing::new(answer.status?.token?);
+    let seconds = u64::try_from(answer.spec?.expiration_seconds?).ok()?;
+    (!value.is_empty()).then(|| IssuedToken { value, lifetime: Duration::from_secs(seconds) })
 }
 
 #[cfg(test)]

@@ -55,6 +55,13 @@ pub struct LoadLabels {
     pub outcome: &'static str,
 }
 
+/// Of bytes that became code, or did not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CompilationLabels {
+    /// `compiled`, `cached` (on disk), `shared` (with a plugin alive of the same bytes) or `failed`.
+    pub outcome: &'static str,
+}
+
 /// Of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CertificateLabels {
@@ -89,10 +96,14 @@ pub struct Metrics {
     pub backend_retries: Family<PluginLabels, Counter>,
     /// Loads of plugins.
     pub loads: Family<LoadLabels, Counter>,
+    /// Where compiled code came from.
+    pub compilations: Family<CompilationLabels, Counter>,
     /// The generation that serves.
     pub generation: Family<PluginLabels, Gauge>,
     /// 1 while the newest version of a plugin is not the one that serves.
     pub rejected: Family<PluginLabels, Gauge>,
+    /// 1 while the file of `--policy` can't be used, and the last good one holds.
+    pub policy_stale: Gauge,
     /// When certificates end, in Unix seconds.
     pub certificate_ends: Family<CertificateLabels, Gauge>,
 }
@@ -113,8 +124,10 @@ impl Default for Metrics {
             circuits_opened: Family::default(),
             backend_retries: Family::default(),
             loads: Family::default(),
+            compilations: Family::default(),
             generation: Family::default(),
             rejected: Family::default(),
+            policy_stale: Gauge::default(),
             certificate_ends: Family::default(),
             registry: Registry::default(),
         };
@@ -139,6 +152,8 @@ impl Metrics {
         let help = "When the certificate ends, or the last of a bundle, in seconds since 1970";
         let ends = self.certificate_ends.clone();
         registry.register_with_unit("certificate_expiration_timestamp", help, Unit::Seconds, ends);
+        let help = "1 while the file of --policy can't be used, and the last good policy holds";
+        registry.register("policy_stale", help, self.policy_stale.clone());
         let help = "Lines of the request log dropped because too many waited to be written";
         registry.register("request_log_dropped", help, self.request_log_dropped.clone());
     }
@@ -156,6 +171,8 @@ impl Metrics {
         let help = "Requests to backends sent a second time because their connection was lost";
         registry.register("plugin_backend_retries", help, self.backend_retries.clone());
         registry.register("plugin_loads", "Loads of plugins", self.loads.clone());
+        let help = "Components that were compiled, came from the cache or from another plugin, or failed to compile";
+        registry.register("compilations", help, self.compilations.clone());
         let help = "How often the plugin has been loaded by this process";
         registry.register("plugin_generation", help, self.generation.clone());
         let help = "1 while the newest version of the plugin is not the one that serves";

@@ -4,8 +4,10 @@ mod metrics;
 mod readiness;
 mod request_log;
 
-pub use metrics::{CallLabels, CertificateLabels, LoadLabels, Metrics, ObjectLabels, PluginLabels, RequestLabels};
-pub use readiness::{Latch, Readiness};
+pub use metrics::{
+    CallLabels, CertificateLabels, CompilationLabels, LoadLabels, Metrics, ObjectLabels, PluginLabels, RequestLabels,
+};
+pub use readiness::{Latch, Notice, Readiness};
 pub use request_log::{RequestLine, RequestLog, RequestLogEnd, RequestLogging};
 
 /// How log lines look.

@@ -1,15 +1,17 @@
 //! Readiness as named facts. Each latch is opened once, by the room that knows; none ever closes because a plugin or a backend is
-//! unwell: an adapter that is not ready takes every metric, and namespace deletion, with it.
+//! unwell: an adapter that is not ready takes every metric, and namespace deletion, with it. What may come and go is a
+//! [`Notice`]: told in the detail, and never counted.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
-/// All facts that readiness waits for.
+/// All facts that readiness waits for, and what is told beside them.
 #[derive(Clone, Default)]
 pub struct Readiness {
     latches: Arc<Mutex<Vec<Latch>>>,
+    notices: Arc<Mutex<Vec<Notice>>>,
     draining: Arc<AtomicBool>,
 }
 
@@ -32,7 +34,43 @@ impl Latch {
     }
 }
 
+/// Something that the process does without for a while. Holds until it is told otherwise.
+#[derive(Clone)]
+pub struct Notice {
+    name: &'static str,
+    missing: Arc<AtomicBool>,
+}
+
+impl Notice {
+    /// Says whether it holds now; gives whether that is news.
+    pub fn set(&self, holds: bool) -> bool {
+        self.missing.swap(!holds, Ordering::AcqRel) == holds
+    }
+
+    /// Whether it holds.
+    pub fn holds(&self) -> bool {
+        !self.missing.load(Ordering::Acquire)
+    }
+
+    /// What it is called in the detail.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
 impl Readiness {
+    /// Adds something to tell of.
+    pub fn notice(&self, name: &'static str) -> Notice {
+        let notice = Notice { name, missing: Arc::default() };
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice.clone());
+        notice
+    }
+
+    /// All notices, in the order in which they were added.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Adds a fact to wait for.
     pub fn latch(&self, name: &'static str) -> Latch {
         let latch = Latch { name, open: Arc::default() };
@@ -73,5 +111,16 @@ mod tests {
         assert!(readiness.is_ready());
         readiness.drain();
         assert_eq!(readiness.facts(), [("one", true), ("other", true), ("shutdown", false)]);
+    }
+
+    #[test]
+    fn a_notice_is_told_and_never_counts() {
+        let readiness = Readiness::default();
+        let notice = readiness.notice("api-server");
+        assert!(notice.holds() && !notice.set(true), "it holds before anybody looked");
+        assert!(notice.set(false) && !notice.set(false), "a change is news once");
+        assert!(readiness.is_ready());
+        assert!(readiness.notices().iter().all(|notice| !notice.holds()));
+        assert!(notice.set(true) && readiness.notices().iter().all(Notice::holds));
     }
 }

@@ -101,8 +101,16 @@ impl Backend {
 
     /// A server with a certificate for `host`, and the authority that signed it in PEM.
     pub(crate) async fn tls(host: &str, answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> (Self, String) {
-        let (tls, authority) = acceptor(host, &[b"h2", b"http/1.1"]);
-        (Self::start("https", Some(tls), answer).await, authority)
+        let (tls, authority) = server_config(host, &[b"h2", b"http/1.1"]);
+        (Self::secured(tls, answer).await, authority)
+    }
+
+    /// A server that speaks TLS as a test wants it.
+    pub(crate) async fn secured(
+        tls: rustls::ServerConfig,
+        answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start("https", Some(TlsAcceptor::from(Arc::new(tls))), answer).await
     }
 
     async fn start(
@@ -161,7 +169,7 @@ impl Backend {
 }
 
 /// A TLS server's side with a certificate for `host`, and the authority that signed it in PEM.
-pub(crate) fn acceptor(host: &str, protocols: &[&[u8]]) -> (TlsAcceptor, String) {
+pub(crate) fn server_config(host: &str, protocols: &[&[u8]]) -> (rustls::ServerConfig, String) {
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -175,7 +183,7 @@ pub(crate) fn acceptor(host: &str, protocols: &[&[u8]]) -> (TlsAcceptor, String)
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let mut config = versions.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    (TlsAcceptor::from(Arc::new(config)), authority_pem)
+    (config, authority_pem)
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {

@@ -13,7 +13,7 @@ use wasm_metrics_adapter::egress::{EgressError, Request, Response, TrustRoots};
 
 use crate::{
     HASTE, PATIENCE, always_here,
-    backend::{Answer, Backend, acceptor},
+    backend::{Answer, Backend, server_config},
     client_trusting, get, loopback_allowed,
 };
 
@@ -36,7 +36,8 @@ impl Hostile {
 
     /// Behind TLS, where HTTP/2 is spoken.
     async fn http2(script: Script) -> Self {
-        let (tls, authority) = acceptor("mq.test", &[b"h2"]);
+        let (tls, authority) = server_config("mq.test", &[b"h2"]);
+        let tls = TlsAcceptor::from(Arc::new(tls));
         Self { authority: Some(authority), ..Self::start("https", Some(tls), script).await }
     }
 

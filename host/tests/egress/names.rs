@@ -132,7 +132,7 @@ async fn a_tenants_plugin_has_none_of_the_operators_exceptions() {
     let backend = Backend::plain(|_| Answer::text("never")).await;
     let origin = backend.origin("mq.test");
     let client = client_with(&[&origin], always_here(), loopback_allowed(), |config| {
-        config.exceptions = Exceptions::None;
+        config.strict_addresses = true;
     });
     let error = client.fetch(get(&origin), PATIENCE).await.unwrap_err();
     assert!(matches!(error, EgressError::AddressForbidden { class: ForbiddenAddress::Loopback, .. }), "{error}");

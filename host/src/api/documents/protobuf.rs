@@ -121,6 +121,6 @@ impl Message for ResponseKind {
     fn write(&self, fields: &mut Fields<'_>) {
         fields.string(1, self.group);
         fields.string(2, self.version);
-        fields.string(3, self.kind);
+        fields.string(3, &self.kind);
     }
 }

@@ -8,6 +8,8 @@ use tokio::sync::mpsc::{Receiver, UnboundedSender, channel};
 use super::*;
 use crate::source::fake_api::{Asked, FakeApi, Reply};
 
+mod trouble;
+
 const CONFIGMAPS: &str = "/api/v1/namespaces/metrics/configmaps";
 const PLUGINS: &str = "wasm-metrics-adapter.io%2Fplugin%3Dtrue";
 
@@ -23,7 +25,7 @@ fn list(items: &[Value], version: &str, more: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": version, "continue": more}, "items": items})
 }
 
-/// Answers the watches of parts and Secrets with nothing, and keeps them open; returns what is asked of plugins.
+/// Answers the watches of parts, Secrets and other ConfigMaps with nothing, and keeps them open; returns what is asked of plugins.
 struct Plugins {
     api: FakeApi,
     open: Vec<UnboundedSender<Value>>,
@@ -38,6 +40,9 @@ impl Plugins {
             }
             assert!(asked.accept.contains("as=PartialObjectMetadata"), "{} {}", asked.query, asked.accept);
             let expected = match asked.path.as_str() {
+                CONFIGMAPS if asked.query.contains("%21") => {
+                    "%21wasm-metrics-adapter.io%2Fplugin%2C%21wasm-metrics-adapter.io%2Fpart-of"
+                }
                 CONFIGMAPS => "wasm-metrics-adapter.io%2Fpart-of",
                 "/api/v1/namespaces/metrics/secrets" => "wasm-metrics-adapter.io%2Fcredential%3Dtrue",
                 path => panic!("{path}"),
@@ -78,7 +83,10 @@ async fn next(events: &mut Receiver<Event>) -> String {
         Event::Put(raw) => format!("put {} {}", raw.id, raw.version),
         Event::Remove(id) => format!("remove {id}"),
         Event::Touched(dependency) => format!("touched {dependency:?}"),
-        Event::Synced(ids) => format!("synced {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+        Event::Unreadable(namespace) => format!("unreadable {namespace}"),
+        Event::Synced { present, .. } => {
+            format!("synced {}", present.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
     }
 }
 
@@ -86,7 +94,7 @@ async fn next(events: &mut Receiver<Event>) -> String {
 async fn plugins_are_listed_in_small_pages_and_then_watched() {
     let (mut plugins, mut events) = start();
     let (asked, reply) = plugins.next().await;
-    assert!(asked.query.contains("limit=8"), "{}", asked.query);
+    assert!(asked.query.contains("limit=2"), "{}", asked.query);
     reply.json(200, &list(&[config_map("a", "3")], "5", "more"));
     let (asked, reply) = plugins.next().await;
     assert!(asked.query.contains("continue=more"), "{}", asked.query);
@@ -130,6 +138,7 @@ async fn an_api_server_that_is_down_is_asked_again() {
     }
     plugins.next().await.1.status(403, "Forbidden");
     plugins.list(&[config_map("a", "3")], "5").await;
+    assert_eq!(next(&mut events).await, "unreadable metrics", "for want of a right, and not before");
     assert_eq!(next(&mut events).await, "put metrics/a 3");
 }
 
@@ -232,6 +241,69 @@ async fn parts_and_secrets_are_read_one_by_one() {
 }
 
 #[tokio::test]
+async fn a_key_of_any_config_map_is_read() {
+    let path = format!("{CONFIGMAPS}/mq-ca");
+    let mut object = config_map("mq-ca", "3");
+    object["data"] = json!({"ca.crt": "PEM"});
+    let read = async |key: &'static str| {
+        got(&path, (200, object.clone()), async |read| read.config_map_key("metrics", "mq-ca", key).await).await
+    };
+    assert_eq!(read("ca.crt").await, Ok(Bytes::from_static(b"PEM")));
+    assert_eq!(read("plugin.wasm").await, Ok(Bytes::from_static(&[0, 1])), "binaryData too");
+    let message = "ConfigMap metrics/mq-ca has no key `tls.crt` (it has: ca.crt, plugin.wasm)";
+    assert_eq!(read("tls.crt").await, Err(ReadError::Malformed(message.to_owned())));
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_one_audience_and_lives_as_the_server_says() {
+    let spec = json!({"audiences": ["mq"], "expirationSeconds": 900});
+    let status = json!({"token": "a.b.c", "expirationTimestamp": "1970-01-01T00:00:00Z"});
+    let answer = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": spec, "status": status});
+    // What an API server says of a token for another audience.
+    let foreign = Some(json!({"error": "invalid bearer token"}));
+    let token = issued((201, answer.clone()), foreign.clone()).await.unwrap();
+    assert_eq!((token.value.as_str(), token.lifetime), ("a.b.c", Duration::from_secs(900)), "by no clock");
+    assert!(!format!("{token:?}").contains("a.b.c"));
+
+    let own = issued((201, answer.clone()), Some(json!({"authenticated": true}))).await;
+    let refused = "for audience mq is one that the API server takes";
+    assert!(matches!(&own, Err(ReadError::Malformed(text)) if text.contains(refused)), "{own:?}");
+
+    let mut empty = answer;
+    empty["status"]["token"] = json!("");
+    assert!(matches!(issued((201, empty), None).await, Err(ReadError::Unavailable(_))));
+    let forbidden = issued((403, Value::Null), None).await;
+    let remedy = "the verb create on serviceaccounts/token in namespace metrics";
+    assert!(matches!(&forbidden, Err(ReadError::Unavailable(text)) if text.contains(remedy)), "{forbidden:?}");
+}
+
+/// The token that comes of an answer to the request and, if one is expected, the status of its review.
+async fn issued(answer: (u16, Value), review: Option<Value>) -> Result<IssuedToken, ReadError> {
+    let (client, mut api) = FakeApi::start();
+    let server = tokio::spawn(async move {
+        let (asked, reply) = api.next().await;
+        let path = "/api/v1/namespaces/metrics/serviceaccounts/reader/token";
+        assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", path));
+        assert_eq!(asked.body["spec"], json!({"audiences": ["mq"], "expirationSeconds": 3600}));
+        match answer {
+            (201, body) => reply.json(201, &body),
+            (code, _) => reply.status(code, "Forbidden"),
+        }
+        let Some(status) = review else { return };
+        let (asked, reply) = api.next().await;
+        assert_eq!(asked.path, "/apis/authentication.k8s.io/v1/tokenreviews");
+        assert_eq!(asked.body["spec"], json!({"token": "a.b.c"}), "for the API server's own audiences");
+        let mut body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {}, "spec": {"token": "a.b.c"}});
+        body["status"] = status;
+        reply.json(201, &body);
+    });
+    let dependencies = ClusterDependencies::new(client);
+    let token = dependencies.service_account_token("metrics", "reader", "mq", Duration::from_secs(3600)).await;
+    server.await.unwrap();
+    token
+}
+
+#[tokio::test]
 async fn what_cant_be_read_says_why() {
     let path = "/api/v1/namespaces/metrics/secrets/mq";
     let read = async |code, reason: &str| {
@@ -244,4 +316,12 @@ async fn what_cant_be_read_says_why() {
         "{forbidden:?}"
     );
     assert!(matches!(read(500, "InternalError").await, Err(ReadError::Unavailable(_))));
+}
+
+#[test]
+fn a_lost_watch_is_taken_up_within_seconds_however_long_the_outage() {
+    let mut patience = Patience::default();
+    let waits: Vec<_> = patience.by_ref().take(50).collect();
+    assert!(waits.len() == 50 && waits.iter().all(|wait| *wait <= LONGEST_WAIT), "{waits:?}");
+    assert!(waits.last() > waits.first(), "it grows: {waits:?}");
 }

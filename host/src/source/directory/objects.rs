@@ -22,6 +22,8 @@ pub(super) struct Objects {
     pub(super) plugins: Vec<RawPlugin>,
     pub(super) parts: BTreeMap<(String, String), Result<Part, ReadError>>,
     pub(super) secrets: BTreeMap<(String, String), Secret>,
+    /// Those that are neither plugins nor parts.
+    pub(super) config_maps: BTreeMap<(String, String), ConfigMap>,
 }
 
 /// Why a file makes no sense.
@@ -87,7 +89,7 @@ impl Objects {
         let labels = object.metadata.labels.clone().unwrap_or_default();
         if labels.contains_key(PART_LABEL) {
             let part = object::part(object.clone(), &format!("{}/{}", key.0, key.1));
-            self.parts.insert(key, part);
+            self.parts.insert(key.clone(), part);
         }
         if labels.get(PLUGIN_LABEL).map(String::as_str) == Some("true") {
             // A file in which an object was saved holds the cluster's identity and version of it: neither is the
@@ -95,6 +97,8 @@ impl Objects {
             object.metadata.uid = None;
             object.metadata.resource_version = Some(version.to_owned());
             self.plugins.push(object::plugin(object, namespace));
+        } else if !labels.contains_key(PART_LABEL) {
+            self.config_maps.insert(key, object);
         }
         Ok(())
     }

@@ -20,7 +20,13 @@ fn told(events: Vec<Event>) -> Vec<String> {
         Event::Remove(id) => format!("remove {id}"),
         Event::Touched(Dependency::Part { namespace, name }) => format!("part {namespace}/{name}"),
         Event::Touched(Dependency::Secret { namespace, name }) => format!("secret {namespace}/{name}"),
-        Event::Synced(ids) => format!("synced {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+        Event::Touched(Dependency::ConfigMap { namespace, name }) => format!("config map {namespace}/{name}"),
+        Event::Touched(Dependency::File { path }) => format!("file {path}"),
+        Event::Touched(other) => panic!("{other:?} can't be in a folder"),
+        Event::Unreadable(namespace) => format!("unreadable {namespace}"),
+        Event::Synced { present, .. } => {
+            format!("synced {}", present.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
     };
     events.into_iter().map(name).collect()
 }
@@ -159,7 +165,13 @@ async fn kubernetes_objects_are_taken_as_they_are() {
     let events = source.look();
     assert_eq!(
         told(events.clone()),
-        ["part metrics/queue-0", "secret local/mq", "put metrics/queue", "synced metrics/queue"]
+        [
+            "part metrics/queue-0",
+            "secret local/mq",
+            "config map local/unrelated",
+            "put metrics/queue",
+            "synced metrics/queue"
+        ]
     );
     let put = only_put(events);
     assert_eq!((put.uid.as_str(), put.manifest.as_deref()), ("", Some("suspend: true")));
