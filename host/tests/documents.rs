@@ -159,6 +159,9 @@ fn used_metrics() -> telemetry::Metrics {
     metrics.value_answers.get_or_create(&telemetry::AnswerLabels { plugin: "a/b".to_owned(), cache: "hit" }).inc();
     metrics.value_refreshes.get_or_create(&plugin).inc();
     metrics.value_refusals.get_or_create(&telemetry::RefusalLabels { plugin: "a/b".to_owned(), rule: "min" }).inc();
+    metrics.circuits_open.get_or_create(&plugin).set(0);
+    metrics.circuits_opened.get_or_create(&plugin).inc();
+    metrics.backend_retries.get_or_create(&plugin).inc();
     metrics.loads.get_or_create(&telemetry::LoadLabels { plugin: "a/b".to_owned(), outcome: "loaded" }).inc();
     metrics.compilations.get_or_create(&telemetry::CompilationLabels { outcome: "compiled" }).inc();
     metrics.generation.get_or_create(&plugin).set(1);

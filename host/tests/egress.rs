@@ -4,6 +4,12 @@
 
 #[path = "egress/backend.rs"]
 mod backend;
+#[path = "egress/hostile.rs"]
+mod hostile;
+#[path = "egress/names.rs"]
+mod names;
+#[path = "egress/resilience.rs"]
+mod resilience;
 
 use std::{
     net::IpAddr,
@@ -136,66 +142,6 @@ async fn an_origin_that_is_not_named_is_not_even_resolved() {
     let client = client_with(&[], Script::of(&[]), loopback_allowed(), |_| {});
     let error = client.fetch(get("http://mq.test:8080/x?secret=1"), PATIENCE).await.unwrap_err();
     assert_eq!(error.to_string(), "origin http://mq.test:8080 is not in `egress` of plugin shop/queues; add it there");
-}
-
-#[tokio::test]
-async fn forbidden_addresses_are_not_dialled_by_name_or_number() {
-    let backend = Backend::plain(|_| Answer::text("never")).await;
-    let port = backend.port();
-    for host in ["mq.test", "127.0.0.1", "2130706433", "0177.0.0.1", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"] {
-        let origin = format!("http://{host}:{port}");
-        let client = client_with(&[&origin], always_here(), AddressPolicy::default(), |_| {});
-        let error = client.fetch(get(&origin), PATIENCE).await.unwrap_err();
-        assert!(
-            matches!(error, EgressError::AddressForbidden { class: ForbiddenAddress::Loopback, .. }),
-            "{host}: {error}"
-        );
-    }
-    for (host, class) in [
-        ("169.254.169.254", ForbiddenAddress::LinkLocal),
-        ("[fd00:ec2::254]", ForbiddenAddress::Metadata),
-        ("0.0.0.0", ForbiddenAddress::Unspecified),
-    ] {
-        let origin = format!("http://{host}:{port}");
-        let error = client_of(&origin).fetch(get(&origin), PATIENCE).await.unwrap_err();
-        assert!(
-            matches!(&error, EgressError::AddressForbidden { class: found, .. } if *found == class),
-            "{host}: {error}"
-        );
-    }
-    assert_eq!(backend.connections(), 0);
-}
-
-#[tokio::test]
-async fn the_api_server_is_not_dialled() {
-    let backend = Backend::plain(|_| Answer::text("never")).await;
-    let addresses = AddressPolicy { api_server: vec![([127, 0, 0, 1], backend.port()).into()], ..loopback_allowed() };
-    let origin = backend.origin("kubernetes.test");
-    let client = client_with(&[&origin], always_here(), addresses, |_| {});
-    let error = client.fetch(get(&origin), PATIENCE).await.unwrap_err();
-    assert!(matches!(error, EgressError::AddressForbidden { class: ForbiddenAddress::ApiServer, .. }), "{error}");
-    assert_eq!(backend.connections(), 0);
-}
-
-#[tokio::test]
-async fn a_name_that_changes_its_answer_gains_nothing() {
-    let backend = Backend::plain(|_| Answer::text("never").header("connection", "close")).await;
-    let allowed = AddressPolicy { loopback: vec!["127.0.0.1/32".parse().unwrap()], ..AddressPolicy::default() };
-    let origin = backend.origin("rebind.test");
-    let client = client_with(&[&origin], Script::of(&[&["127.0.0.1"], &["127.0.0.2"]]), allowed, |_| {});
-    client.fetch(get(&origin), PATIENCE).await.unwrap();
-    let error = client.fetch(get(&origin), PATIENCE).await.unwrap_err();
-    assert!(matches!(error, EgressError::AddressForbidden { class: ForbiddenAddress::Loopback, .. }), "{error}");
-    assert_eq!(backend.connections(), 1);
-}
-
-#[tokio::test]
-async fn of_several_addresses_the_allowed_one_is_dialled() {
-    let backend = Backend::plain(|_| Answer::text("here")).await;
-    let origin = backend.origin("mixed.test");
-    let resolver = Script::of(&[&["169.254.169.254", "::1", "127.0.0.1"]]);
-    let client = client_with(&[&origin], resolver, loopback_allowed(), |_| {});
-    assert_eq!(body_of(&client.fetch(get(&origin), PATIENCE).await.unwrap()), "here");
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ mod limits;
 mod logs;
 #[path = "runtime/sharing.rs"]
 mod sharing;
+#[path = "runtime/sockets.rs"]
+mod sockets;
 mod support;
 #[path = "runtime/usage.rs"]
 mod usage;

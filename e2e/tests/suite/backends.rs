@@ -41,6 +41,62 @@ pub(crate) async fn an_http_backend_is_read_with_a_consenting_secret(world: &mut
     plugins::delete(&world.admin, "backend").await
 }
 
+/// A plugin that speaks a backend's own protocol by `wasi:sockets`: to the origin that it names, and to no other. When the backend
+/// dies, its metric alone fails.
+pub(crate) async fn a_tcp_backend_is_spoken_to_by_the_plugin_itself(world: &mut World) -> Result<()> {
+    let redis = Redis::start().await?;
+    let configured = |metric: &str, origin: &str| {
+        json!({
+            "apiVersion": "wasm-metrics-adapter.io/v1alpha1", "kind": "PluginConfiguration",
+            "serves": { "external": [metric] },
+            "egress": [origin],
+            "config": { "address": redis.address, "queue": "orders" },
+        })
+    };
+    let granted = configured("tcp_granted", &format!("tcp://{}", redis.address));
+    Plugin::new("tcp-granted", component("sockets")?, &granted).apply(&world.admin).await?;
+    let refused = configured("tcp_refused", &format!("http://{}", redis.address));
+    Plugin::new("tcp-refused", component("sockets")?, &refused).apply(&world.admin).await?;
+    let path = |metric: &str| format!("{EXTERNAL}/namespaces/default/{metric}");
+    world.expect_values(&path("tcp_granted"), &["42"]).await?;
+    world.expect_values(&path("tcp_refused"), &["-1"]).await?;
+    drop(redis);
+    world.expect_values(&path("tcp_granted"), &["-1"]).await?;
+    plugins::delete(&world.admin, "tcp-granted").await?;
+    plugins::delete(&world.admin, "tcp-refused").await
+}
+
+/// As much of a Redis server as one question needs: each line that names a command's last word is answered with 42.
+struct Redis {
+    address: String,
+    accepting: JoinHandle<()>,
+}
+
+impl Redis {
+    async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?.to_string();
+        let accepting = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut asked, expected) = (Vec::new(), b"*2\r\n$4\r\nLLEN\r\n$6\r\norders\r\n");
+                    while !asked.ends_with(expected) {
+                        asked.push(stream.read_u8().await?);
+                    }
+                    stream.write_all(b":42\r\n").await
+                });
+            }
+        });
+        Ok(Self { address, accepting })
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
 async fn consenting_secret(world: &World, origin: &str, token: &str) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret",

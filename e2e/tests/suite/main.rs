@@ -155,6 +155,7 @@ fn installed() -> Vec<Case> {
         case!(outages::the_api_server_is_killed_and_comes_back),
         case!(outages::etcd_hangs_for_a_while),
         case!(backends::an_http_backend_is_read_with_a_consenting_secret),
+        case!(backends::a_tcp_backend_is_spoken_to_by_the_plugin_itself),
         case!(credentials::a_backend_that_checks_certificate_and_token_is_read),
         case!(tenants::a_tenants_plugin_scales_an_autoscaler_of_its_namespace),
         case!(tenants::each_refusal_is_told_in_the_tenants_namespace),

@@ -9,6 +9,7 @@ mod expiry;
 mod filters;
 mod followed_file;
 mod health;
+mod own_addresses;
 mod pipeline;
 mod policy_file;
 mod requests;

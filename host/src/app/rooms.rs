@@ -1,7 +1,6 @@
 //! Builds the rooms that differ between a cluster and a folder on loopback.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -13,7 +12,7 @@ use kube::{Client, config::KubeConfigOptions, config::Kubeconfig};
 use tokio::sync::{mpsc::Sender, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{backend_trust::BackendTrust, policy_file};
+use super::{backend_trust::BackendTrust, own_addresses, policy_file};
 use crate::{
     auth::{
         AuthenticationOptions, Authenticator, AuthorizationOptions, Authorizer, ClusterConfig, KubeReviews, Sources,
@@ -112,8 +111,9 @@ impl Rooms {
             child: Some("/proc/self/exe".into()),
             ..CompilerConfig::default()
         };
-        let runtime = Runtime::new(compiler, guests, config.guest_memory_budget, objects, kinds.clone(), metrics)?;
-        let egress = egress(config, stop, background).await?;
+        let memory_budget = config.guest_memory_budget;
+        let runtime = Runtime::new(compiler, guests, memory_budget, objects, kinds.clone(), metrics.clone())?;
+        let egress = egress(config, client.clone(), metrics, stop, background).await?;
         Ok(Self {
             client,
             auth,
@@ -289,6 +289,8 @@ async fn source(config: &Config) -> anyhow::Result<Plugins> {
 
 async fn egress(
     config: &Config,
+    client: Option<Client>,
+    metrics: Arc<Metrics>,
     stop: &CancellationToken,
     background: &TaskTracker,
 ) -> anyhow::Result<Arc<egress::Shared>> {
@@ -296,20 +298,14 @@ async fn egress(
         Some(path) => BackendTrust::read(path).await.map(|(roots, file)| (roots, Some(file)))?,
         None => (egress::TrustRoots::system(), None),
     };
-    let addresses = egress::AddressPolicy { loopback: config.internal_cidrs.clone(), api_server: api_server().await };
-    let shared = Arc::new(egress::Shared::new(roots, Arc::new(egress::SystemResolver), addresses)?);
+    let addresses = own_addresses::known(config.internal_cidrs.clone(), config.listen).await;
+    let shared = egress::Shared::new(roots, Arc::new(egress::SystemResolver), addresses.clone())?;
+    let shared = Arc::new(shared.with_metrics(metrics));
+    if let Some(client) = client {
+        background.spawn(own_addresses::follow(client, addresses, shared.clone(), stop.clone()));
+    }
     if let Some(file) = file {
         background.spawn(file.follow(shared.clone(), stop.clone()));
     }
     Ok(shared)
-}
-
-/// Where the API server answers inside the cluster: what plugins may know of the cluster comes through `objects`.
-async fn api_server() -> Vec<SocketAddr> {
-    let (Ok(host), Ok(port)) = (std::env::var("KUBERNETES_SERVICE_HOST"), std::env::var("KUBERNETES_SERVICE_PORT"))
-    else {
-        return Vec::new();
-    };
-    let found = tokio::net::lookup_host(format!("{host}:{port}")).await;
-    found.map(Iterator::collect).unwrap_or_default()
 }

@@ -14,6 +14,8 @@ pub struct AddressPolicy {
     pub loopback: Vec<IpNet>,
     /// Where the API server answers. What plugins may know of the cluster comes through `objects`.
     pub api_server: Vec<SocketAddr>,
+    /// Where the adapter itself answers: a plugin that asks it asks itself.
+    pub adapter: Vec<SocketAddr>,
 }
 
 /// What is wrong with an address.
@@ -40,6 +42,9 @@ pub enum ForbiddenAddress {
     /// The API server of this cluster.
     #[error("the address of the API server")]
     ApiServer,
+    /// The adapter's own listener.
+    #[error("the adapter's own address")]
+    Adapter,
 }
 
 /// Metadata services outside link-local and reserved ranges, as their vendors document them: Alibaba Cloud, Azure's wire server;
@@ -55,7 +60,7 @@ impl AddressPolicy {
     /// The same for whom no exception holds.
     #[must_use]
     pub fn strict(&self) -> Self {
-        Self { loopback: Vec::new(), api_server: self.api_server.clone() }
+        Self { loopback: Vec::new(), ..self.clone() }
     }
 
     /// Checks an address that is about to be dialled.
@@ -77,8 +82,12 @@ impl AddressPolicy {
         if self.api_server.iter().any(same) {
             return Err(ForbiddenAddress::ApiServer);
         }
+        if self.adapter.iter().any(same) {
+            return Err(ForbiddenAddress::Adapter);
+        }
+        let excepted = || self.loopback.iter().any(|network| network.contains(&ip));
         match class(ip) {
-            Some(ForbiddenAddress::Loopback) if self.loopback.iter().any(|network| network.contains(&ip)) => Ok(()),
+            Some(ForbiddenAddress::Loopback) if excepted() => Ok(()),
             Some(forbidden) => Err(forbidden),
             None => Ok(()),
         }
@@ -105,6 +114,8 @@ fn class_v4(ip: Ipv4Addr) -> Option<ForbiddenAddress> {
         _ if ip.is_broadcast() => Some(ForbiddenAddress::Multicast),
         // 192.0.0.0/24 holds Oracle Cloud's metadata service (192.0.0.192) too.
         (192, 0, 0) | (240..=255, ..) => Some(ForbiddenAddress::Reserved),
+        // Relays of 6to4, given up (RFC 7526).
+        (192, 88, 99) => Some(ForbiddenAddress::Reserved),
         _ if ip.is_documentation() => Some(ForbiddenAddress::Reserved),
         _ => None,
     }
@@ -120,6 +131,8 @@ fn class_v6(ip: Ipv6Addr) -> Option<ForbiddenAddress> {
         _ if ip.is_unicast_link_local() => Some(ForbiddenAddress::LinkLocal),
         _ if ip.is_multicast() => Some(ForbiddenAddress::Multicast),
         0x2001 if second == 0xdb8 => Some(ForbiddenAddress::Reserved),
+        // Documentation too (RFC 9637).
+        0x3fff if second < 0x1000 => Some(ForbiddenAddress::Reserved),
         0x2000..=0x3fff | 0xfc00..=0xfdff => None,
         _ if is_nat64(ip) || is_ipv4_carrier(ip) => None,
         _ => Some(ForbiddenAddress::Reserved),
@@ -227,10 +240,15 @@ mod tests {
             ("192.0.0.192", Reserved),
             ("192.0.2.1", Reserved),
             ("203.0.113.9", Reserved),
+            ("192.88.99.1", Reserved),
+            ("198.51.100.1", Reserved),
             ("2001:db8::1", Reserved),
+            ("3fff:fff::1", Reserved),
             ("fec0::1", Reserved),
             ("100::1", Reserved),
             ("64:ff9b:1::1", Reserved),
+            ("64:ff9b:1:7f00:0:100::", Reserved),
+            ("5f00::1", Reserved),
             ("4000::1", Reserved),
             ("::ffff:240.0.0.1", Reserved),
         ] {
@@ -249,18 +267,25 @@ mod tests {
         assert_eq!(verdict(&open("::1/128"), "::1"), Ok(()));
         assert_eq!(verdict(&open("0.0.0.0/0"), "169.254.169.254"), Err(ForbiddenAddress::LinkLocal));
         assert_eq!(verdict(&open("::/0"), "fd00:ec2::254"), Err(ForbiddenAddress::Metadata));
+        let address = "127.0.0.1:80".parse().unwrap();
+        assert_eq!(open("127.0.0.0/8").strict().check(address), Err(ForbiddenAddress::Loopback));
     }
 
     #[test]
-    fn the_api_server_is_out_of_reach_even_where_loopback_is_open() {
+    fn the_api_server_and_the_adapter_are_out_of_reach_even_where_loopback_is_open() {
         let policy = AddressPolicy {
             loopback: vec!["127.0.0.0/8".parse().unwrap()],
             api_server: vec!["127.0.0.1:6443".parse().unwrap(), "10.96.0.1:443".parse().unwrap()],
+            adapter: vec!["10.244.0.7:6443".parse().unwrap()],
         };
-        assert_eq!(policy.check("127.0.0.1:6443".parse().unwrap()), Err(ForbiddenAddress::ApiServer));
-        assert_eq!(policy.check("[::ffff:10.96.0.1]:443".parse().unwrap()), Err(ForbiddenAddress::ApiServer));
-        assert_eq!(policy.check("[64:ff9b::10.96.0.1]:443".parse().unwrap()), Err(ForbiddenAddress::ApiServer));
-        assert_eq!(policy.check("127.0.0.1:6444".parse().unwrap()), Ok(()));
+        let check = |text: &str| policy.check(text.parse().unwrap());
+        assert_eq!(check("127.0.0.1:6443"), Err(ForbiddenAddress::ApiServer));
+        assert_eq!(check("[::ffff:10.96.0.1]:443"), Err(ForbiddenAddress::ApiServer));
+        assert_eq!(check("[64:ff9b::10.96.0.1]:443"), Err(ForbiddenAddress::ApiServer));
+        assert_eq!(check("10.244.0.7:6443"), Err(ForbiddenAddress::Adapter));
+        assert_eq!(check("[2002:0af4:0007::1]:6443"), Err(ForbiddenAddress::Adapter));
+        assert_eq!(check("127.0.0.1:6444"), Ok(()));
+        assert_eq!(check("10.244.0.7:8080"), Ok(()));
     }
 
     proptest::proptest! {

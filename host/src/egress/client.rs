@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -18,12 +19,18 @@ use zeroize::Zeroizing;
 use super::{
     AddressPolicy, Credential, EgressError, ExtraRoots, Origin, Origins, Request, Resolve, Response, TrustError,
     TrustRoots,
+    breaker::{Admission, Breaker},
     credential::{self, Endpoint, Form, TokenCache},
-    dial::Connector,
+    dial::{Connector, Dial},
     request,
+    retry::{self, RetryBudget},
+    socket::Sockets,
     trust::{ReplaceableTrust, WidenedTrust},
 };
-use crate::model::PluginId;
+use crate::{
+    model::PluginId,
+    telemetry::{Metrics, PluginLabels},
+};
 
 /// How long an idle connection is kept: two periods of the HPA controller, which asks every 15 seconds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,6 +38,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_PER_ORIGIN: usize = 4;
 /// Bytes of a response's header names and values: what hyper buffers of a head before it gives up, and what a guest gets.
 const MAX_RESPONSE_HEADER_BYTES: u32 = 64 * 1024;
+/// Header lines of a response: what hyper takes by itself for HTTP/1.1, said here for both versions.
+const MAX_RESPONSE_HEADERS: usize = 100;
 
 /// One plugin's connections.
 pub(super) type Pool = legacy::Client<Connector, Full<Bytes>>;
@@ -40,7 +49,8 @@ pub struct Shared {
     tls: rustls::ClientConfig,
     trust: Arc<ReplaceableTrust>,
     pub(super) resolver: Arc<dyn Resolve>,
-    pub(super) addresses: AddressPolicy,
+    pub(super) addresses: ArcSwap<AddressPolicy>,
+    metrics: Arc<Metrics>,
     /// The runtime on which connections live, whatever runtime a guest waits on: busy guests do not slow them.
     home: Handle,
 }
@@ -53,7 +63,19 @@ impl Shared {
     /// A TLS library that refuses its own defaults.
     pub fn new(roots: TrustRoots, resolver: Arc<dyn Resolve>, addresses: AddressPolicy) -> Result<Self, TrustError> {
         let trust = ReplaceableTrust::new(roots)?;
-        Ok(Self { tls: trust.client_config()?, trust, resolver, addresses, home: Handle::current() })
+        let (tls, metrics, addresses) = (trust.client_config()?, Arc::default(), ArcSwap::from_pointee(addresses));
+        Ok(Self { tls, trust, resolver, addresses, metrics, home: Handle::current() })
+    }
+
+    /// Counts in these.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Judges addresses by these rules from the next connection of every plugin on; connections that are there go on.
+    pub fn replace_addresses(&self, addresses: AddressPolicy) {
+        self.addresses.store(Arc::new(addresses));
     }
 
     /// TLS for a plugin with more authorities than others, or without.
@@ -99,26 +121,31 @@ pub struct Client {
     plugin: PluginId,
     config: EgressConfig,
     shared: Arc<Shared>,
-    pool: Pool,
+    dial: Dial,
+    exchanger: Exchanger,
     /// For those origins whose credential is a token that ends.
     tokens: HashMap<Origin, Arc<TokenCache>>,
-    exchanges: Arc<Semaphore>,
+    backends: HashMap<Origin, Backend>,
+}
+
+/// What is known of one origin: how it did, and how often it may be asked again.
+struct Backend {
+    breaker: Arc<Breaker>,
+    retries: Arc<RetryBudget>,
 }
 
 impl Client {
     /// A client without connections; they are opened when they are needed.
     pub fn new(plugin: PluginId, config: EgressConfig, shared: Arc<Shared>) -> Self {
-        let pool = legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_ORIGIN)
-            .http1_max_buf_size(MAX_RESPONSE_HEADER_BYTES as usize)
-            .http2_max_header_list_size(MAX_RESPONSE_HEADER_BYTES)
-            .build(Connector::new(&shared, &config));
-        let tokens = tokens(&config.credentials, &pool, &shared.home);
-        let exchanges = Arc::new(Semaphore::new(config.exchanges));
-        Self { plugin, config, shared, pool, tokens, exchanges }
+        let dial = Dial::new(shared.clone(), config.strict_addresses);
+        let exchanger = Exchanger::new(&plugin, &config, &shared, &dial);
+        let tokens = tokens(&config.credentials, &exchanger.pool, &shared.home);
+        let backend = |origin: &Origin| Backend {
+            breaker: Breaker::new(plugin.clone(), origin.clone(), shared.metrics.clone()),
+            retries: Arc::new(RetryBudget::new()),
+        };
+        let backends = config.origins.iter().map(|origin| (origin.clone(), backend(origin))).collect();
+        Self { plugin, config, shared, dial, exchanger, tokens, backends }
     }
 
     /// The secrets that the host puts on this plugin's requests, as they are sent: for taking them out of texts, and nothing else.
@@ -135,30 +162,42 @@ impl Client {
     /// See [`EgressError`].
     pub async fn fetch(&self, request: Request, timeout: Duration) -> Result<Response, EgressError> {
         let (origin, outgoing) = request::prepare(request, &self.plugin, &self.config)?;
-        let exchange = Exchange {
-            pool: self.pool.clone(),
-            exchanges: Arc::clone(&self.exchanges),
-            origin: origin.clone(),
-            response_bytes: self.config.response_bytes,
+        let Some(backend) = self.backends.get(&origin) else {
+            return Err(EgressError::OriginNotAllowed { plugin: self.plugin.clone(), origin });
         };
-        let tokens = self.tokens.get(&origin).cloned();
-        let sending = async move {
-            match tokens {
-                Some(tokens) => tokens.exchange(&exchange.origin, outgoing, |request| exchange.send(request)).await,
-                None => exchange.send(outgoing).await,
-            }
+        let admission = backend.breaker.admit()?;
+        let (exchanger, tokens) = (self.exchanger.clone(), self.tokens.get(&origin).cloned());
+        let (retries, of) = (Arc::clone(&backend.retries), origin.clone());
+        let exchange = async move {
+            let send = |request| exchanger.exchange(&of, request, &retries, &admission);
+            let sending = async {
+                match tokens {
+                    Some(tokens) => tokens.exchange(&of, outgoing, send).await,
+                    None => send(outgoing).await,
+                }
+            };
+            let timed = tokio::time::timeout(timeout, sending).await;
+            let answer = timed.unwrap_or_else(|_| Err(EgressError::Timeout { origin: of.clone() }));
+            admission.settle(answer.as_ref().map(|response| response.status));
+            answer
         };
-        let task = AbortOnDropHandle::new(self.shared.home.spawn(tokio::time::timeout(timeout, sending)));
-        let mut response = match task.await {
-            Ok(Ok(answer)) => answer?,
-            Ok(Err(_)) => return Err(EgressError::Timeout { origin }),
-            Err(_) => return Err(EgressError::stopping(origin)),
-        };
+        let task = AbortOnDropHandle::new(self.shared.home.spawn(exchange));
+        let mut response = task.await.map_err(|_| EgressError::stopping(origin.clone()))??;
         let ours = self.config.credentials_for(&origin);
         for (name, value) in &mut response.headers {
             *value = credential::without_query(&ours, name, std::mem::take(value));
         }
         Ok(response)
+    }
+
+    /// What one call of the plugin may reach by TCP.
+    pub fn sockets(&self) -> Sockets {
+        Sockets::new(self.plugin.clone(), self.config.origins.iter(), self.dial.clone())
+    }
+
+    /// Bytes that a backend may send at most.
+    pub fn response_bytes(&self) -> u64 {
+        self.config.response_bytes
     }
 }
 
@@ -182,28 +221,71 @@ fn tokens(credentials: &[Credential], pool: &Pool, home: &Handle) -> HashMap<Ori
     tokens.collect()
 }
 
-/// What an exchange needs, away from the client.
-struct Exchange {
+/// One plugin's connections and how they are used.
+#[derive(Clone)]
+struct Exchanger {
     pool: Pool,
-    exchanges: Arc<Semaphore>,
-    origin: Origin,
+    slots: Arc<Semaphore>,
     response_bytes: u64,
+    metrics: Arc<Metrics>,
+    labels: PluginLabels,
 }
 
-impl Exchange {
+impl Exchanger {
+    fn new(plugin: &PluginId, config: &EgressConfig, shared: &Shared, dial: &Dial) -> Self {
+        let pool = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_PER_ORIGIN)
+            .http1_max_buf_size(MAX_RESPONSE_HEADER_BYTES as usize)
+            .http2_max_header_list_size(MAX_RESPONSE_HEADER_BYTES)
+            .build(Connector::new(shared, config, dial));
+        let slots = Arc::new(Semaphore::new(config.exchanges));
+        let labels = PluginLabels { plugin: plugin.to_string() };
+        Self { pool, slots, response_bytes: config.response_bytes, metrics: shared.metrics.clone(), labels }
+    }
+
     /// One exchange, as long as it takes.
-    async fn send(&self, request: http::Request<Full<Bytes>>) -> Result<Response, EgressError> {
-        let origin = &self.origin;
-        let Ok(_permit) = self.exchanges.acquire().await else { return Err(EgressError::stopping(origin.clone())) };
-        let response = self.pool.request(request).await.map_err(|error| EgressError::explain(origin, &error))?;
+    async fn exchange(
+        &self,
+        origin: &Origin,
+        request: http::Request<Full<Bytes>>,
+        retries: &RetryBudget,
+        admission: &Admission,
+    ) -> Result<Response, EgressError> {
+        let Ok(_slot) = self.slots.acquire().await else { return Err(EgressError::stopping(origin.clone())) };
+        admission.begin();
+        let response = self.send(request, retries).await.map_err(|error| EgressError::explain(origin, &error))?;
         let (head, body) = response.into_parts();
         let headers = readable(origin, &head.headers)?;
         Ok(Response { status: head.status.as_u16(), headers, body: read(origin, body, self.response_bytes).await? })
+    }
+
+    /// Sends a request, and once more if its connection was lost, that does no harm, and the budget allows it.
+    async fn send(
+        &self,
+        request: http::Request<Full<Bytes>>,
+        retries: &RetryBudget,
+    ) -> Result<http::Response<Incoming>, legacy::Error> {
+        retries.earn();
+        let again = retry::is_repeatable(&request).then(|| request.clone());
+        match (self.pool.request(request).await, again) {
+            (Err(error), Some(again)) if retry::is_lost_connection(&error) && retries.spend() => {
+                self.metrics.backend_retries.get_or_create(&self.labels).inc();
+                self.pool.request(again).await
+            }
+            (outcome, _) => outcome,
+        }
     }
 }
 
 /// Headers as a guest gets them.
 fn readable(origin: &Origin, headers: &HeaderMap) -> Result<Vec<(String, String)>, EgressError> {
+    if headers.len() > MAX_RESPONSE_HEADERS {
+        let cause = format!("its response has more than {MAX_RESPONSE_HEADERS} headers");
+        return Err(EgressError::Failed { origin: origin.clone(), cause });
+    }
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if bytes > MAX_RESPONSE_HEADER_BYTES as usize {
         let cause = format!("the headers of its response are longer than {MAX_RESPONSE_HEADER_BYTES} bytes");

@@ -22,6 +22,7 @@ use hyper_util::{
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::{net::TcpStream, sync::Semaphore};
 use tower::{Service, service_fn};
+use url::Host;
 
 use super::{AddressPolicy, EgressConfig, ForbiddenAddress, Shared, credential::Form};
 
@@ -78,9 +79,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(shared: &Arc<Shared>, config: &EgressConfig) -> Self {
-        let addresses = if config.strict_addresses { shared.addresses.strict() } else { shared.addresses.clone() };
-        let dial = Dial { shared: Arc::clone(shared), addresses, lookups: Arc::new(Semaphore::new(LOOKUPS)) };
+    pub(super) fn new(shared: &Shared, config: &EgressConfig, dial: &Dial) -> Self {
         let tls = |certificate: Option<&Arc<CertifiedKey>>| {
             let mut tls = shared.tls_for(config.extra_roots.as_ref());
             // Tickets are one plugin's own, and one identity's: a session must not outlive the plugin or be taken up by another.
@@ -121,11 +120,12 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Resolves, checks and dials.
+/// Resolves, checks and dials for one plugin.
 #[derive(Clone)]
-struct Dial {
+pub(super) struct Dial {
     shared: Arc<Shared>,
-    addresses: AddressPolicy,
+    /// Whether none of the operator's exceptions hold.
+    strict: bool,
     lookups: Arc<Semaphore>,
 }
 
@@ -141,26 +141,42 @@ impl Service<Uri> for Dial {
     fn call(&mut self, target: Uri) -> Self::Future {
         let dial = self.clone();
         Box::pin(async move {
-            let host = target.host().ok_or(DialError::NoAddress)?.trim_start_matches('[').trim_end_matches(']');
+            let host = target.host().and_then(|host| Host::parse(host).ok()).ok_or(DialError::NoAddress)?;
             let port = target.port_u16().unwrap_or(if target.scheme_str() == Some("http") { 80 } else { 443 });
-            let found = match host.parse::<IpAddr>() {
-                Ok(address) => vec![address],
-                Err(_) => dial.look_up(host.to_owned()).await?,
-            };
-            let addresses = allowed(&dial.addresses, found, port)?;
-            connect(target, addresses).await
+            let found = dial.look_up(host).await?;
+            connect(target, dial.allowed(found, port)?).await
         })
     }
 }
 
 impl Dial {
+    pub(super) fn new(shared: Arc<Shared>, strict: bool) -> Self {
+        Self { shared, strict, lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+    }
+
+    /// The addresses of a host, unchecked, in the time that a connection may take.
+    pub(super) async fn addresses(&self, host: &Host<String>) -> Result<Vec<IpAddr>, DialError> {
+        tokio::time::timeout(CONNECT_TIMEOUT, self.look_up(host.clone())).await.map_err(|_| DialError::Slow)?
+    }
+
+    /// The addresses that this plugin may dial now; an error if there are none.
+    pub(super) fn allowed(&self, found: Vec<IpAddr>, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+        let policy = self.shared.addresses.load();
+        if self.strict { allowed(&policy.strict(), found, port) } else { allowed(&policy, found, port) }
+    }
+
     /// The permit is the lookup's, not the caller's: a caller that gives up leaves the lookup, and its thread, behind.
-    async fn look_up(&self, host: String) -> Result<Vec<IpAddr>, DialError> {
+    async fn look_up(&self, host: Host<String>) -> Result<Vec<IpAddr>, DialError> {
+        let name = match host {
+            Host::Ipv4(address) => return Ok(vec![address.into()]),
+            Host::Ipv6(address) => return Ok(vec![address.into()]),
+            Host::Domain(name) => name,
+        };
         let stopping = || DialError::Resolve(io::Error::other("the adapter is stopping"));
         let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(|_| stopping())?;
         let resolver = Arc::clone(&self.shared.resolver);
         let lookup = tokio::spawn(async move {
-            let found = resolver.resolve(&host).await;
+            let found = resolver.resolve(&name).await;
             drop(permit);
             found
         });
@@ -206,17 +222,20 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
+    fn dialled(texts: &[&str], port: u16) -> Result<Vec<SocketAddr>, DialError> {
+        allowed(&AddressPolicy::default(), addresses(texts), port)
+    }
+
     #[test]
     fn forbidden_addresses_are_dropped_and_the_rest_is_dialled() {
-        let dialled =
-            allowed(&AddressPolicy::default(), addresses(&["127.0.0.1", "10.0.0.7", "::1", "fd00::7"]), 8080).unwrap();
+        let dialled = dialled(&["127.0.0.1", "10.0.0.7", "::1", "fd00::7"], 8080).unwrap();
         assert_eq!(dialled, ["10.0.0.7:8080".parse().unwrap(), "[fd00::7]:8080".parse().unwrap()]);
     }
 
     #[test]
     fn a_name_with_forbidden_addresses_alone_leads_nowhere() {
-        let refused = allowed(&AddressPolicy::default(), addresses(&["169.254.169.254", "127.0.0.1"]), 80).unwrap_err();
+        let refused = dialled(&["169.254.169.254", "127.0.0.1"], 80).unwrap_err();
         assert!(matches!(refused, DialError::Forbidden(ForbiddenAddress::LinkLocal)));
-        assert!(matches!(allowed(&AddressPolicy::default(), Vec::new(), 80).unwrap_err(), DialError::NoAddress));
+        assert!(matches!(dialled(&[], 80).unwrap_err(), DialError::NoAddress));
     }
 }

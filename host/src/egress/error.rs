@@ -41,6 +41,14 @@ pub enum EgressError {
         /// The innermost cause, and what to do about it where that is known.
         cause: String,
     },
+    /// The backend has failed several times in a row and is left alone for a moment; nothing was sent.
+    #[error("circuit open: the last requests to {origin} failed, and the next is sent in {seconds} s")]
+    CircuitOpen {
+        /// Who failed.
+        origin: Origin,
+        /// Until then at most, in seconds.
+        seconds: u64,
+    },
     /// The response's body is larger than the plugin's limit.
     #[error(
         "the response of {origin} is larger than {limit} bytes, the plugin's limit; ask for less, or raise `limits.responseBytes`"
@@ -81,7 +89,7 @@ impl EgressError {
 }
 
 /// What caused an error. An `io::Error` hides what it wraps from `source`, so it is unwrapped here.
-fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+pub(super) fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(wrapped) => Some(wrapped),
         None => error.source(),

@@ -3,15 +3,19 @@
 //! follows a redirect, and never shows a credential to a guest or a log.
 //!
 //! In reading order: [`Origin`] is what a plugin may reach, [`AddressPolicy`] which addresses nobody may, `request` makes an
-//! HTTP request of a guest's wish, [`Client`] exchanges it, `dial` opens the connections, [`TrustRoots`] verifies them.
+//! HTTP request of a guest's wish, [`Client`] exchanges it, `breaker` and `retry` decide whether it is worth sending (again), `dial`
+//! opens the connections, [`Sockets`] lets guests open TCP ones themselves, [`TrustRoots`] verifies them.
 
 mod address;
+mod breaker;
 mod client;
 mod credential;
 mod dial;
 mod error;
 mod origin;
 mod request;
+mod retry;
+mod socket;
 mod trust;
 
 pub use address::{AddressPolicy, ForbiddenAddress};
@@ -21,4 +25,5 @@ pub use dial::{Resolve, SystemResolver};
 pub use error::{EgressError, InvalidRequest};
 pub use origin::{InvalidOrigin, Origin, Origins, Scheme};
 pub use request::{Request, Response};
+pub use socket::{SocketError, Sockets};
 pub use trust::{ExtraRoots, TrustError, TrustRoots};

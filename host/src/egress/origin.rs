@@ -12,6 +12,8 @@ pub enum Scheme {
     Http,
     /// HTTP over TLS, with a certificate that is verified.
     Https,
+    /// TCP alone, for guests that speak wasi:sockets.
+    Tcp,
 }
 
 impl Scheme {
@@ -20,13 +22,15 @@ impl Scheme {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::Tcp => "tcp",
         }
     }
 
-    fn default_port(self) -> u16 {
+    fn default_port(self) -> Option<u16> {
         match self {
-            Self::Http => 80,
-            Self::Https => 443,
+            Self::Http => Some(80),
+            Self::Https => Some(443),
+            Self::Tcp => None,
         }
     }
 }
@@ -53,11 +57,11 @@ pub enum InvalidOrigin {
         /// What the parser stumbled over.
         cause: url::ParseError,
     },
-    /// A scheme that is planned.
-    #[error("`{0}` is not yet supported: only http and https are")]
-    Tcp(String),
+    /// TCP has no port of its own.
+    #[error("`{0}` lacks a port; write it out, as in `tcp://redis.shop.svc:6379`")]
+    NoPort(String),
     /// Any other scheme.
-    #[error("scheme `{0}` can't be reached; use http or https")]
+    #[error("scheme `{0}` can't be reached; use http or https, or tcp for a plugin that speaks wasi:sockets")]
     Scheme(String),
     /// A user name or password; the text is not repeated, for it may hold a secret.
     #[error("an origin holds no user name or password; leave them out and name a Secret in `credentials`")]
@@ -75,20 +79,21 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// Anything that is not exactly one http or https origin.
+    /// Anything that is not exactly one http, https or tcp origin.
     pub fn parse(text: &str) -> Result<Self, InvalidOrigin> {
         if text.contains('*') {
             return Err(InvalidOrigin::Wildcard(text.to_owned()));
         }
-        if text.starts_with("tcp://") {
-            return Err(InvalidOrigin::Tcp(text.to_owned()));
-        }
-        let url = Url::parse(text).map_err(|cause| InvalidOrigin::Syntax { text: text.to_owned(), cause })?;
-        let origin = Self::of(&url)?;
+        let syntax = |cause| InvalidOrigin::Syntax { text: text.to_owned(), cause };
+        let url = Url::parse(text).map_err(syntax)?;
+        let origin = match url.scheme() {
+            "tcp" => Self::tcp(text, &url)?,
+            _ => Self::of(&url)?,
+        };
         // The URL standard forgives backslashes, tabs and missing slashes; a line of configuration should not need that.
         let alone =
             text.contains("://") && !text.contains(|character: char| character == '\\' || character.is_whitespace());
-        if !alone || url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        if !alone || !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err(InvalidOrigin::NotAlone(text.to_owned()));
         }
         Ok(origin)
@@ -110,19 +115,22 @@ impl Origin {
             "https" => Scheme::Https,
             other => return Err(InvalidOrigin::Scheme(other.to_owned())),
         };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(InvalidOrigin::UserInfo);
-        }
-        let no_host = || InvalidOrigin::Syntax { text: scheme.as_str().to_owned(), cause: url::ParseError::EmptyHost };
-        let host = match url.host().ok_or_else(no_host)? {
-            Host::Domain(name) => Host::Domain(name.strip_suffix('.').unwrap_or(name).to_owned()),
-            Host::Ipv4(address) => Host::Ipv4(address),
-            Host::Ipv6(address) => Host::Ipv6(address),
-        };
-        if matches!(&host, Host::Domain(name) if name.is_empty()) {
-            return Err(no_host());
-        }
-        Ok(Self { scheme, host, port: url.port().unwrap_or(scheme.default_port()) })
+        refuse_user_info(url)?;
+        let syntax = |cause| InvalidOrigin::Syntax { text: scheme.as_str().to_owned(), cause };
+        let host = url.host().map(|host| host.to_owned()).ok_or(url::ParseError::EmptyHost);
+        let host = host.and_then(without_trailing_dot).map_err(syntax)?;
+        let port =
+            url.port_or_known_default().ok_or_else(|| InvalidOrigin::NoPort(url.origin().ascii_serialization()))?;
+        Ok(Self { scheme, host, port })
+    }
+
+    /// The URL standard knows no tcp: it leaves host and port of such a URL as they are, so the host is normalised here.
+    fn tcp(text: &str, url: &Url) -> Result<Self, InvalidOrigin> {
+        refuse_user_info(url)?;
+        let syntax = |cause| InvalidOrigin::Syntax { text: text.to_owned(), cause };
+        let host = Host::parse(url.host_str().unwrap_or_default()).and_then(without_trailing_dot).map_err(syntax)?;
+        let port = url.port().filter(|port| *port != 0).ok_or_else(|| InvalidOrigin::NoPort(text.to_owned()))?;
+        Ok(Self { scheme: Scheme::Tcp, host, port })
     }
 
     /// How it is spoken to.
@@ -142,12 +150,22 @@ impl Origin {
 
     /// Host and port as in a URL and a Host header: without the scheme's own port.
     pub(super) fn authority(&self) -> String {
-        if self.port == self.scheme.default_port() {
+        if Some(self.port) == self.scheme.default_port() {
             self.host.to_string()
         } else {
             format!("{}:{}", self.host, self.port)
         }
     }
+}
+
+fn refuse_user_info(url: &Url) -> Result<(), InvalidOrigin> {
+    if url.username().is_empty() && url.password().is_none() { Ok(()) } else { Err(InvalidOrigin::UserInfo) }
+}
+
+fn without_trailing_dot(host: Host<String>) -> Result<Host<String>, url::ParseError> {
+    let Host::Domain(name) = host else { return Ok(host) };
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    if name.is_empty() { Err(url::ParseError::EmptyHost) } else { Ok(Host::Domain(name.to_owned())) }
 }
 
 impl FromStr for Origin {
@@ -173,6 +191,11 @@ impl Origins {
     /// Whether `origin` is named, exactly.
     pub fn contains(&self, origin: &Origin) -> bool {
         self.0.contains(origin)
+    }
+
+    /// Each of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Origin> {
+        self.0.iter()
     }
 }
 
@@ -208,6 +231,12 @@ mod tests {
             ("http://127.1", "http://127.0.0.1:80"),
             ("http://127.0.0.1.", "http://127.0.0.1:80"),
             ("http://１２７.０.０.１", "http://127.0.0.1:80"),
+            ("http://%31%32%37.0.0.1", "http://127.0.0.1:80"),
+            ("tcp://Redis.Shop.svc.:6379", "tcp://redis.shop.svc:6379"),
+            ("tcp://redis.shop.svc:80/", "tcp://redis.shop.svc:80"),
+            ("tcp://bücher.example:6379", "tcp://xn--bcher-kva.example:6379"),
+            ("tcp://0x7f.1:6379", "tcp://127.0.0.1:6379"),
+            ("tcp://[0:0::1]:6379", "tcp://[::1]:6379"),
         ] {
             assert_eq!(printed(text), expected, "{text}");
         }
@@ -221,7 +250,13 @@ mod tests {
             ("", "is no origin"),
             ("https://", "is no origin"),
             ("http://.", "is no origin"),
-            ("tcp://redis.shop.svc:6379", "not yet supported"),
+            ("tcp://redis.shop.svc", "lacks a port"),
+            ("tcp://redis.shop.svc:0", "lacks a port"),
+            ("tcp://:6379", "is no origin"),
+            ("tcp:redis.shop.svc:6379", "is no origin"),
+            ("tcp://redis.shop.svc:6379/0", "more than an origin"),
+            ("tcp://user:secret@redis.shop.svc:6379", "name a Secret in `credentials`"),
+            ("tcp://256.0.0.1:6379", "is no origin"),
             ("file:///etc/passwd", "scheme `file` can't be reached"),
             ("https://*.example.com", "wildcard"),
             ("*", "wildcard"),
@@ -235,6 +270,8 @@ mod tests {
             (" https://mq.example.com", "more than an origin"),
             ("http://256.0.0.1", "is no origin"),
             ("http://[::1", "is no origin"),
+            ("http://[fe80::1%25eth0]", "is no origin"),
+            ("tcp://[fe80::1%25eth0]:80", "is no origin"),
         ] {
             let message = printed(text);
             assert!(message.starts_with("error: ") && message.contains(expected), "{text}: {message}");

@@ -11,7 +11,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use zeroize::Zeroizing;
 
 use super::{
-    abi::wasi_http::Hooks,
+    abi::{wasi_http::Hooks, wasi_sockets::CallSockets},
     explain::Trace,
     limiter::Limiter,
     log::{GuestLog, Level},
@@ -78,6 +78,7 @@ struct Wasi {
     stderr: Stderr,
     http: WasiHttpCtx,
     hooks: Hooks,
+    sockets: Arc<CallSockets>,
 }
 
 impl CallState {
@@ -116,15 +117,25 @@ impl CallState {
         }
     }
 
+    /// What the call may still do with sockets.
+    pub(super) fn call_sockets(&mut self) -> Arc<CallSockets> {
+        self.wasi().0.sockets.clone()
+    }
+
     fn wasi(&mut self) -> (&mut Wasi, &mut ResourceTable) {
         let Self { wasi, table, reach, backends_until, requests, trace, .. } = self;
         let wasi = wasi.get_or_insert_with(|| {
-            let stderr = Stderr::default();
-            // No arguments, environment, preopened folders or sockets; clocks and random numbers are harmless.
+            let (stderr, sockets) = (Stderr::default(), CallSockets::new(reach.clone()));
+            let (permitted, counted) = (sockets.clone(), requests.clone());
+            // No arguments, environment, preopened folders or UDP; clocks and random numbers are harmless.
             let mut ctx = WasiCtx::builder();
-            ctx.stderr(stderr.clone()).allow_tcp(false).allow_udp(false).max_random_size(RANDOM_BYTES);
+            ctx.stderr(stderr.clone()).max_random_size(RANDOM_BYTES);
+            ctx.allow_udp(false).allow_tcp(sockets.are_allowed()).socket_addr_check(move |address, purpose| {
+                let is_permitted = permitted.permits(address, purpose) && counted.admit(1).is_ok();
+                Box::pin(std::future::ready(is_permitted))
+            });
             let hooks = Hooks::new(reach.clone(), *backends_until, trace.clone(), requests.clone());
-            Box::new(Wasi { ctx: ctx.build(), stderr, http: WasiHttpCtx::new(), hooks })
+            Box::new(Wasi { ctx: ctx.build(), stderr, http: WasiHttpCtx::new(), hooks, sockets })
         });
         (wasi, table)
     }

@@ -133,6 +133,12 @@ pub struct Metrics {
     pub value_cache_bytes: Gauge,
     /// Answers given up because there was no room for all.
     pub value_cache_evictions: Counter,
+    /// Origins of a plugin whose circuit is open: nothing is sent there but probes.
+    pub circuits_open: Family<PluginLabels, Gauge>,
+    /// How often circuits opened.
+    pub circuits_opened: Family<PluginLabels, Counter>,
+    /// Requests to backends that were sent a second time.
+    pub backend_retries: Family<PluginLabels, Counter>,
     /// Loads of plugins.
     pub loads: Family<LoadLabels, Counter>,
     /// Where compiled code came from.
@@ -166,6 +172,9 @@ impl Default for Metrics {
             value_refusals: Family::default(),
             value_cache_bytes: Gauge::default(),
             value_cache_evictions: Counter::default(),
+            circuits_open: Family::default(),
+            circuits_opened: Family::default(),
+            backend_retries: Family::default(),
             loads: Family::default(),
             compilations: Family::default(),
             generation: Family::default(),
@@ -212,6 +221,12 @@ impl Metrics {
         registry.register_with_unit("guest_memory", help, Unit::Bytes, self.guest_memory.clone());
         let help = "Pods and nodes that a plugin was asked about for metrics.k8s.io and had no value of";
         registry.register("plugin_unmeasured", help, self.unmeasured.clone());
+        let help = "Origins of the plugin that are left alone after failures in a row";
+        registry.register("plugin_circuits_open", help, self.circuits_open.clone());
+        let help = "How often an origin of the plugin began to be left alone";
+        registry.register("plugin_circuits_opened", help, self.circuits_opened.clone());
+        let help = "Requests to backends sent a second time because their connection was lost";
+        registry.register("plugin_backend_retries", help, self.backend_retries.clone());
         registry.register("plugin_loads", "Loads of plugins", self.loads.clone());
         let help = "Components that were compiled, came from the cache or from another plugin, or failed to compile";
         registry.register("compilations", help, self.compilations.clone());
@@ -261,6 +276,9 @@ impl Metrics {
         let labels = PluginLabels { plugin: plugin.to_owned() };
         self.generation.remove(&labels);
         self.rejected.remove(&labels);
+        self.circuits_open.remove(&labels);
+        self.circuits_opened.remove(&labels);
+        self.backend_retries.remove(&labels);
         self.call_seconds.remove(&labels);
         self.log_dropped.remove(&labels);
     }

@@ -46,6 +46,7 @@ impl Provider for Fake {
                 plugin: plugin("queues"),
                 metric: query.metric.clone(),
                 samples: (0..57).map(sample).collect(),
+                cache: CacheState::None,
             }),
             _ => {
                 Ok(ExternalAnswer { plugin: plugin("queues"), metric: query.metric.clone(), samples: [sample(1)].into(), cache: CacheState::None })

@@ -159,6 +159,15 @@ const RULES: &[Rule] = &[
         granted_by: ADAPTER,
     },
     Rule {
+        verbs: &["get"],
+        group: "discovery.k8s.io",
+        resource: "endpointslices",
+        names: &["kubernetes"],
+        scope: Scope::Cluster,
+        without: "plugins are kept from the API server's Service alone, not from the endpoints behind it",
+        granted_by: ADAPTER,
+    },
+    Rule {
         verbs: &["get", "patch"],
         group: "apiregistration.k8s.io",
         resource: "apiservices",

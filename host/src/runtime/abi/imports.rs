@@ -221,7 +221,7 @@ fn fetch_error(error: &EgressError) -> wit::http::FetchError {
         }
         EgressError::InvalidRequest(_) => wit::http::FetchError::InvalidRequest(message),
         EgressError::Timeout { .. } => wit::http::FetchError::Timeout,
-        EgressError::Failed { .. } => wit::http::FetchError::Failed(message),
+        EgressError::Failed { .. } | EgressError::CircuitOpen { .. } => wit::http::FetchError::Failed(message),
         EgressError::TooLarge { limit, .. } => wit::http::FetchError::TooLarge(*limit),
     }
 }

@@ -4,6 +4,7 @@
 mod imports;
 mod v0_1;
 pub(super) mod wasi_http;
+pub(super) mod wasi_sockets;
 
 use wasmtime::{
     Engine, Store,
@@ -101,6 +102,7 @@ impl Linkers {
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasi_sockets::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     v0_1::add_to_linker(&mut linker)?;
     Ok(linker)

@@ -101,7 +101,7 @@ fn error_code(error: &EgressError) -> Error {
         EgressError::OriginNotAllowed { .. } | EgressError::AddressForbidden { .. } => Error::HttpRequestDenied,
         EgressError::InvalidRequest(_) => Error::HttpRequestUriInvalid,
         EgressError::Timeout { .. } => Error::ConnectionReadTimeout,
-        EgressError::Failed { .. } => Error::DestinationUnavailable,
+        EgressError::Failed { .. } | EgressError::CircuitOpen { .. } => Error::DestinationUnavailable,
         EgressError::TooLarge { limit, .. } => Error::HttpResponseBodySize(Some(*limit)),
     }
 }
