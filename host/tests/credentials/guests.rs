@@ -41,7 +41,7 @@ async fn plugin(component: Bytes, to: &str, config: &[(&str, &str)]) -> Plugin {
 async fn answers(plugin: &Plugin) -> Vec<ExternalSample> {
     let metric = MetricName::new("probe").unwrap();
     let query = ExternalQuery { namespace: "shop".to_owned(), metric, series: Selector::everything() };
-    plugin.external(&query).await.unwrap().samples
+    plugin.external(&query).await.unwrap().samples.to_vec()
 }
 
 /// A backend that redirects, and repeats in its redirect what it was asked for.

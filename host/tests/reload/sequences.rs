@@ -172,7 +172,7 @@ async fn an_api_server_that_takes_no_event_holds_up_no_plugin() {
     stage.is_deaf.store(true, std::sync::atomic::Ordering::Relaxed);
     stage.put(plugin("queue", "value: '7', metrics: depth", "")).await;
     stage.put(with_code(plugin("broken", "", ""), "garbage")).await;
-    stage.send(Event::Synced(vec![id("queue"), id("broken")])).await;
+    stage.synced(&[id("queue"), id("broken")]).await;
     stage.until("depth", |answer| answer.as_deref() == Ok("7") && stage.first_loads.is_open()).await;
     stage.put(plugin("queue", "value: '8', metrics: depth", "")).await;
     stage.until("depth", |answer| answer.as_deref() == Ok("8")).await;

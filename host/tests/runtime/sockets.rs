@@ -59,7 +59,7 @@ impl Server {
     async fn until_gone(&self, opened: usize) {
         let mut connections = self.connections.clone();
         let gone = connections.wait_for(|connections| connections.opened == opened && connections.open == 0);
-        tokio::time::timeout(crate::PATIENCE, gone).await.unwrap().unwrap();
+        tokio::time::timeout(crate::limits::PATIENCE, gone).await.unwrap().unwrap();
     }
 }
 
@@ -132,7 +132,7 @@ async fn load(probe: Probe) -> Plugin {
 
 async fn answer(plugin: &Plugin) -> (i64, String) {
     let samples = external(plugin, "shop").await.unwrap().samples;
-    let [sample] = samples.as_slice() else { panic!("{samples:?}") };
+    let [sample] = &*samples else { panic!("{samples:?}") };
     (sample.value.units(), label(sample, "detail").to_owned())
 }
 
