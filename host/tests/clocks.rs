@@ -11,12 +11,13 @@ use std::{
 
 /// The files that look at the wall clock, with what for. A new row needs a reason that a jump of a day in either direction does no
 /// harm there.
-const WALL_CLOCK: [(&str, &str); 7] = [
+const WALL_CLOCK: [(&str, &str); 8] = [
     ("api/openapi/served.rs", "the header Expires"),
     ("app/requests.rs", "when a request came, in the log"),
     ("certificates/mod.rs", "dates of a certificate"),
     ("certificates/self_issued.rs", "whether a certificate's dates ask for another"),
     ("model/metric.rs", "the timestamp of a value that has none of its own"),
+    ("runtime/compile/cache.rs", "when a file was used last, to choose which one makes room"),
     ("source/directory/files.rs", "how old a file is, for one look: the next one takes it whatever its date"),
     ("source/report.rs", "dates of Events"),
 ];

@@ -181,3 +181,42 @@ fn every_metric_is_documented_and_every_documented_metric_exists() {
     let documented: BTreeSet<_> = rows.map(|name| format!("wasm_metrics_adapter_{name}")).collect();
     assert_eq!(metrics, documented);
 }
+
+/// Rows of a table of faults, as fault and test.
+fn faults(document: &str) -> Vec<[String; 2]> {
+    let text = read(document);
+    let (_, section) = text.split_once("\n## Faults\n").unwrap_or_else(|| panic!("{document} has no section `Faults`"));
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |"));
+    rows.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').rsplitn(2, " | ").collect();
+        [cells[1].trim().to_owned(), cells[0].trim().trim_matches('`').to_owned()]
+    })
+    .collect()
+}
+
+/// Where the test of a row is defined: `host/tests/a.rs::name`, or `e2e module::case`.
+fn is_a_test(name: &str) -> bool {
+    let (file, function) = match name.strip_prefix("e2e ") {
+        Some(case) => {
+            let (module, function) = case.split_once("::").unwrap();
+            (format!("e2e/tests/suite/{module}.rs"), function)
+        }
+        None => {
+            let (file, function) = name.split_once("::").unwrap();
+            (file.to_owned(), function)
+        }
+    };
+    read(&file).contains(&format!("fn {function}("))
+}
+
+#[test]
+fn every_fault_is_injected_by_a_test() {
+    let rows: Vec<_> = ["docs/security.md", "docs/operations.md"].into_iter().flat_map(faults).collect();
+    assert!(rows.len() >= 60, "{} faults", rows.len());
+    let told: BTreeSet<_> = rows.iter().map(|[fault, _]| fault).collect();
+    assert_eq!(told.len(), rows.len(), "a fault is told twice");
+    for [fault, test] in &rows {
+        assert!(is_a_test(test), "`{fault}`: there is no test {test}");
+    }
+}

@@ -26,13 +26,16 @@ use adapter::{Adapter, PATIENCE, get, read};
 use backend::Backend;
 
 const DEPTH: &str = "/apis/external.metrics.k8s.io/v1beta1/namespaces/default/depth";
+/// Another question: those who ask the same at the same time share one call.
+const DEPTH_ELSEWHERE: &str = "/apis/external.metrics.k8s.io/v1beta1/namespaces/elsewhere/depth";
 
 #[tokio::test]
 async fn requests_under_way_at_sigterm_are_answered_and_the_process_ends_with_0() {
     let backend = Backend::start().await;
     let mut adapter = Adapter::start(&[], &backend.origin).await;
     let (mut one, mut other) = (adapter.http1().await, adapter.http2().await);
-    let (one, other) = (tokio::spawn(one.send_request(get(DEPTH))), tokio::spawn(other.send_request(get(DEPTH))));
+    let one = tokio::spawn(one.send_request(get(DEPTH)));
+    let other = tokio::spawn(other.send_request(get(DEPTH_ELSEWHERE)));
     backend.until_asked(2).await;
     adapter.signal(Signal::TERM);
     adapter.until("it is stopping", |log| log.contains("stopping: not ready").then_some(())).await;

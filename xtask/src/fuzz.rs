@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::shell;
 
 /// What there is to fuzz: the binaries of `fuzz/Cargo.toml`.
-const TARGETS: [&str; 3] = ["bundle", "manifest", "request"];
+const TARGETS: [&str; 4] = ["bundle", "manifest", "policy", "request"];
 
 /// Counters and comparisons for libFuzzer, as cargo-fuzz asks for them, without a sanitizer: there is no unsafe code of our own, and
 /// a panic is enough to end a run.
@@ -25,8 +25,8 @@ const MEMORY_MIB: u32 = 1024;
 const INPUT_SECONDS: u32 = 10;
 
 const HELP: &str = "\
-Fuzzes what strangers and plugin authors write: `bundle` (a component in each packaging), `manifest` (plugin.yaml), `request` (path,
-query, Accept, quantities). A finding is an input in target/fuzz/findings, and a failure.
+Fuzzes what strangers and plugin authors write: `bundle` (a component in each packaging), `manifest` (plugin.yaml), `policy`,
+`request` (path, query, Accept, quantities). A finding is an input in target/fuzz/findings, and a failure.
 
 Usage: cargo xtask fuzz [TARGET]... [--seconds N]
 

@@ -34,7 +34,7 @@ Commands:
            --minutes N  how long (10)
            --reloads N  edits of one plugin in that time (1000)
            --release    of a release build
-  fuzz     what strangers and plugin authors write, by libFuzzer: bundle, manifest, request
+  fuzz     what strangers and plugin authors write, by libFuzzer: bundle, manifest, policy, request
            [TARGET]...  these alone
            --seconds N  each (60)
   deny     the dependency policy alone, by cargo-deny where it is installed

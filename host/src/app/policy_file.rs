@@ -89,7 +89,7 @@ mod tests {
         assert_eq!((plugins(&policy), metrics.policy_stale.get()), (Some(2), 0));
         swap(folder.path(), "3", &format!("{HEAD}namespace: {{}}\n"));
         while metrics.policy_stale.get() == 0 {
-            tokio::time::sleep(super::super::certificate::LOOK_EVERY).await;
+            tokio::time::sleep(crate::app::certificate::LOOK_EVERY).await;
         }
         assert_eq!(plugins(&policy), Some(2), "the last good one");
         swap(folder.path(), "4", &with_plugins(4));

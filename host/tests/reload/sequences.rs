@@ -7,7 +7,7 @@ use wasm_metrics_adapter::{
     source::{Event, RawPlugin},
 };
 
-use crate::stage::{NAMESPACE, Stage, id, next_version, plugin, with_code};
+use crate::stage::{NAMESPACE, Stage, id, in_a_part, next_version, plugin, with_code};
 
 /// What happens to one plugin.
 #[derive(Debug, Clone, Copy)]
@@ -181,15 +181,22 @@ async fn an_api_server_that_takes_no_event_holds_up_no_plugin() {
 #[tokio::test]
 async fn a_start_with_forty_plugins_holds_the_bytes_of_few_and_loads_all() {
     let stage = Stage::new().await;
-    let names: Vec<_> = (0..40).map(|number| format!("plugin-{number}")).collect();
-    for name in &names {
-        let metric = name.replace('-', "_");
-        stage.tell(Event::Put(plugin(name, &format!("value: '3', metrics: {metric}"), ""))).await;
+    let gate = stage.objects.hold();
+    let held: Vec<_> = (0..4).map(|number| format!("held-{number}")).collect();
+    let waiting: Vec<_> = (0..36).map(|number| format!("waiting-{number}")).collect();
+    let config = |name: &str| format!("value: '3', metrics: {}", name.replace('-', "_"));
+    // They take every turn, and keep it while their parts can't be read.
+    for name in &held {
+        stage.objects.add_part_of(name);
+        stage.send(Event::Put(in_a_part(name, &config(name), ""))).await;
     }
-    for name in &names {
+    for name in &waiting {
+        stage.send(Event::Put(plugin(name, &config(name), ""))).await;
+    }
+    assert_eq!(stage.objects.read_again(), 0, "nobody has had a turn");
+    gate.add_permits(held.len());
+    for name in held.iter().chain(&waiting) {
         stage.until(&name.replace('-', "_"), |answer| answer.as_deref() == Ok("3")).await;
     }
-    let read_again = stage.objects.read_again();
-    assert!(read_again > 0, "those that had to wait kept no bytes");
-    assert!(read_again <= names.len(), "each was read again once at most: {read_again}");
+    assert_eq!(stage.objects.read_again(), waiting.len(), "those that had to wait kept no bytes");
 }
