@@ -65,7 +65,9 @@ async fn a_second_signal_ends_the_process_at_once() {
     let log = adapter.log();
     if log.contains("second signal") {
         assert_eq!(status.code(), Some(1), "{log}");
-        assert!(under_way.await.unwrap().is_err(), "the request was cut");
+        // Cut, or answered that it was: its call ends with the process, and its connection may be the last to go.
+        let answer = under_way.await.unwrap();
+        assert!(answer.as_ref().map_or(true, |answer| answer.status().is_server_error()), "{answer:?}");
     } else {
         // The plugin's limit of five seconds came first, so there was nothing left to cut.
         assert_eq!(status.code(), Some(0), "{log}");
