@@ -44,9 +44,7 @@ fn log_of(mut adapter: Child) -> Vec<String> {
     for line in BufReader::new(adapter.stderr.take().unwrap()).lines() {
         log.push(line.unwrap());
         let is_last = |word: &&str| log.last().is_some_and(|line| line.contains(*word));
-        if STARTED.iter().any(is_last)
-            && STARTED.iter().all(|word| log.iter().any(|line| line.contains(word)))
-        {
+        if STARTED.iter().any(is_last) && STARTED.iter().all(|word| log.iter().any(|line| line.contains(word))) {
             adapter.kill().unwrap();
         }
     }

@@ -115,7 +115,8 @@ async fn probe(name: &str, config: &[(&str, &str)], limit: impl FnOnce(&mut Limi
     let mut config: Vec<_> = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     config.sort();
     let http = egress::Client::new(id(name), EgressConfig::default(), world.egress.clone());
-    let plugin = world.runtime.load(&code, PluginSettings { id: id(name), config, secrets: Vec::new(), http, limits }).unwrap();
+    let plugin =
+        world.runtime.load(&code, PluginSettings { id: id(name), config, secrets: Vec::new(), http, limits }).unwrap();
     State::Ready { provider: Arc::new(plugin), listed: Arc::default() }
 }
 

@@ -9,10 +9,10 @@ mod abuse;
 mod compiler;
 #[path = "runtime/compiling.rs"]
 mod compiling;
-#[path = "runtime/explain.rs"]
-mod explain;
 #[path = "runtime/crafted.rs"]
 mod crafted;
+#[path = "runtime/explain.rs"]
+mod explain;
 #[path = "runtime/faults.rs"]
 mod faults;
 #[path = "runtime/imports.rs"]

@@ -105,7 +105,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy.yaml");
         let start = async |content: Option<&[u8]>| {
-            content.map(|content| std::fs::write(&path, content).unwrap());
+            if let Some(content) = content {
+                std::fs::write(&path, content).unwrap();
+            }
             let (stop, background) = (CancellationToken::new(), TaskTracker::new());
             let started = start(Some(&path), Arc::default(), &stop, &background).await;
             format!("{:#}", started.expect_err("refused"))

@@ -276,7 +276,7 @@ async fn the_adapters_own_secrets_are_not_even_read() {
 async fn more_authorities_are_read_and_waited_for() {
     let plugin = raw("tls: {caFrom: {configMap: mq-ca, key: ca.crt}}", &[("plugin.wasm", component())]);
     let config_map = Dependency::ConfigMap { namespace: "shop".to_owned(), name: "mq-ca".to_owned() };
-    assert_eq!(dependencies(&plugin), [config_map.clone()]);
+    assert_eq!(dependencies(&plugin), std::slice::from_ref(&config_map));
     let missing = refused(&plugin, &Objects::default()).await;
     assert_eq!((missing.is_retryable(), missing.waits_for()), (true, Some(config_map)));
     assert!(missing.to_string().ends_with("create it, or correct `tls.caFrom`"), "{missing}");

@@ -31,7 +31,6 @@ use document::Value;
 
 const KIND: &str = "PluginConfiguration";
 
-
 /// What plugin.yaml says, with defaults where it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginConfiguration {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    CacheView, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, NodeSample, PluginId, PodRef, PodSample,
-    Provider, Quantity, ResourceAnswer, UnixMillis,
+    CacheView, CustomAnswer, CustomQuery, ExternalAnswer, ExternalQuery, FetchError, NodeSample, PluginId, PodRef,
+    PodSample, Provider, Quantity, ResourceAnswer, UnixMillis,
 };
 
 /// How much an explanation tells.

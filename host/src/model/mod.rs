@@ -20,8 +20,8 @@ pub use cluster::{Endpoint, Kind, Kinds, Objects};
 pub use connection::Connection;
 pub use error::{AuthError, FetchError, Reason};
 pub use explanation::{
-    BackendCall, BackendOutcome, CallLimits, ConsideredClaim, Detail, Excerpt, Explanation, GuestValue,
-    LogLine, Lookup, MetricAnswer, MetricQuery, PluginCall, Precedence, RawExchange, Standing,
+    BackendCall, BackendOutcome, CallLimits, ConsideredClaim, Detail, Excerpt, Explanation, GuestValue, LogLine,
+    Lookup, MetricAnswer, MetricQuery, PluginCall, Precedence, RawExchange, Standing,
 };
 pub use metric::{CustomMetric, GroupResource, InvalidMetricName, MetricName, UnixMillis};
 pub use plugin::{Generation, PluginId};

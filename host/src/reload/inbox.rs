@@ -156,10 +156,7 @@ mod tests {
             let taken = inbox.take().await;
             assert_eq!(taken.was_gone, was_gone, "{newest:?}");
             let Some(Newest::Version(taken)) = taken.newest else { panic!("nothing") };
-            assert_eq!(
-                taken.raw().version,
-                newest.into_iter().rfind(|put| *put != "9" && *put != "gone").unwrap()
-            );
+            assert_eq!(taken.raw().version, newest.into_iter().rfind(|put| *put != "9" && *put != "gone").unwrap());
         }
     }
 

@@ -30,8 +30,8 @@ use crate::model::PluginId;
 
 use super::patience::Patience;
 use super::{
-    CREDENTIAL_LABEL, Dependencies, Dependency, Event, IssuedToken, PART_LABEL, PLUGIN_LABEL, Part, RawPlugin, ReadError,
-    Secret, ServiceAccount, object, order::Newest, plugin_files::no_folder,
+    CREDENTIAL_LABEL, Dependencies, Dependency, Event, IssuedToken, PART_LABEL, PLUGIN_LABEL, Part, RawPlugin,
+    ReadError, Secret, ServiceAccount, object, order::Newest, plugin_files::no_folder,
 };
 
 /// ConfigMaps in one page of a list. A page is held as text and decoded, which is 3 MiB for a full ConfigMap, and while it is

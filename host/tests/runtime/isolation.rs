@@ -76,7 +76,7 @@ async fn what_one_plugin_keeps_no_other_plugin_and_no_other_namespace_gets() {
     let (one, other) = (keeper("keeps").load().await, keeper("looks").load().await);
     let calls = async |plugin, namespace| {
         let samples = external(plugin, namespace).await.unwrap().samples;
-        let sample = samples.into_iter().find(|sample| label(sample, "import") == "state").unwrap();
+        let sample = samples.iter().find(|sample| label(sample, "import") == "state").unwrap();
         sample.value.units()
     };
     assert_eq!(calls(&one, "shop").await, 1);

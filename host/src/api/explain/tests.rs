@@ -8,10 +8,10 @@ use super::*;
 use crate::{
     api::path,
     model::{
-        BackendCall, BackendOutcome, CacheState, CacheView, CallLimits, Catalog, ConsideredClaim, CustomAnswer, CustomQuery,
-        Excerpt, Explanation, ExternalAnswer, ExternalQuery, ExternalSample, FetchError, GroupResource, GuestValue,
-        Inventory, Kind, Kinds, Measurable, MetricAnswer, MetricQuery, PluginCall, PluginId, Precedence, Provider,
-        RawExchange, Reason, Selector, Standing, UnixMillis,
+        BackendCall, BackendOutcome, CacheState, CacheView, CallLimits, Catalog, ConsideredClaim, CustomAnswer,
+        CustomQuery, Excerpt, Explanation, ExternalAnswer, ExternalQuery, ExternalSample, FetchError, GroupResource,
+        GuestValue, Inventory, Kind, Kinds, Measurable, MetricAnswer, MetricQuery, PluginCall, PluginId, Precedence,
+        Provider, RawExchange, Reason, Selector, Standing, UnixMillis,
     },
 };
 
@@ -48,9 +48,12 @@ impl Provider for Fake {
                 samples: (0..57).map(sample).collect(),
                 cache: CacheState::None,
             }),
-            _ => {
-                Ok(ExternalAnswer { plugin: plugin("queues"), metric: query.metric.clone(), samples: [sample(1)].into(), cache: CacheState::None })
-            }
+            _ => Ok(ExternalAnswer {
+                plugin: plugin("queues"),
+                metric: query.metric.clone(),
+                samples: [sample(1)].into(),
+                cache: CacheState::None,
+            }),
         }
     }
 

@@ -88,7 +88,13 @@ impl OAuth2Client {
                 None
             }
         };
-        Ok(Self { origin: endpoint, uri, authorization, body: Zeroizing::new(body.finish()), secret: Zeroizing::new(secret.to_owned()) })
+        Ok(Self {
+            origin: endpoint,
+            uri,
+            authorization,
+            body: Zeroizing::new(body.finish()),
+            secret: Zeroizing::new(secret.to_owned()),
+        })
     }
 
     pub(super) fn secret(&self) -> Zeroizing<String> {

@@ -14,8 +14,8 @@ use crate::{
     runtime::{
         abi::Question,
         log::{Level, one_line},
-        plugin::Limits,
         meter::CpuMeter,
+        plugin::Limits,
     },
 };
 
