@@ -41,10 +41,15 @@ async fn line(world: &World, audit_id: &str) -> Result<String> {
     .await
 }
 
-/// What both replicas have logged.
+/// What all replicas have logged, also those that others have replaced.
 pub(crate) fn logs(world: &World) -> Result<String> {
-    let folder = world.control_plane.folder();
-    let logs = [0, 1].map(|replica| folder.join(format!("adapter-{replica}.log")));
-    let read = logs.iter().map(|log| std::fs::read_to_string(log).with_context(|| log.display().to_string()));
-    read.collect()
+    let mut logs = String::new();
+    for entry in std::fs::read_dir(world.control_plane.folder())? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("adapter-") && name.ends_with(".log") {
+            logs += &std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(logs)
 }
