@@ -124,16 +124,17 @@ impl Adapter {
 
     /// Keeps `CALLS` calls of a metric under way; gives the statuses of those that ended.
     fn crowd(&self, metric: &'static str, stop: &CancellationToken) -> Vec<tokio::task::JoinHandle<Vec<u16>>> {
-        (0..CALLS).map(|_| tokio::spawn(self.clone().keep_asking(metric, stop.clone()))).collect()
+        (0..CALLS).map(|caller| tokio::spawn(self.clone().keep_asking(metric, caller, stop.clone()))).collect()
     }
 
-    async fn keep_asking(self, metric: &'static str, stop: CancellationToken) -> Vec<u16> {
+    /// Asks each time what nobody has asked: the same question would be answered by one call, or by its last failure.
+    async fn keep_asking(self, metric: &'static str, caller: usize, stop: CancellationToken) -> Vec<u16> {
         let mut statuses = Vec::new();
-        let path = format!("{METRICS}/{metric}");
-        while let Some(answer) = stop.run_until_cancelled(self.get(&path)).await {
+        loop {
+            let path = format!("{METRICS}/{metric}?labelSelector=asked%3D{caller}-{}", statuses.len());
+            let Some(answer) = stop.run_until_cancelled(self.get(&path)).await else { return statuses };
             statuses.push(answer.map_or(0, |(status, _)| status));
         }
-        statuses
     }
 }
 
@@ -147,7 +148,8 @@ fn plugin(folder: &Path, name: &str, behaviour: &str) {
         .unwrap_or_else(|_| panic!("run `cargo xtask guests` first"));
     let manifest = format!(
         "apiVersion: wasm-metrics-adapter.io/v1alpha1\nkind: PluginConfiguration\nserves: {{ external: [{name}] }}\n\
-         config: {{ behaviour: {behaviour}, metrics: {name} }}\nlimits: {{ cpu: 5s, timeout: 5s, concurrency: {CALLS} }}\n"
+         config: {{ behaviour: {behaviour}, metrics: {name} }}\nlimits: {{ cpu: 5s, timeout: 5s, concurrency: {CALLS} }}\n\
+         cache: {{ ttl: 0s }}\n"
     );
     fs::write(folder.join(format!("{name}.yaml")), manifest).unwrap();
 }

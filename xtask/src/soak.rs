@@ -1,5 +1,7 @@
 //! `cargo xtask soak`: builds what is missing, and runs the adapter under load, edits and outages for minutes.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::{control_plane, e2e, guests, shell};
@@ -26,8 +28,8 @@ pub(crate) fn run(options: &[String]) -> Result<()> {
     guests::run(&[])?;
     println!("building the adapter");
     let adapter = if profile.is_empty() { shell::program("wasm-metrics-adapter")? } else { e2e::released()? };
-    let mut soak = shell::cargo();
-    soak.args(["run", "--workspace", "--quiet", "--bin", "soak", "--"]).args(options).current_dir(shell::root());
+    let mut soak = Command::new(shell::program("soak")?);
+    soak.args(options).current_dir(shell::root());
     soak.env("WASM_METRICS_ADAPTER_CONTROL_PLANE", programs);
     soak.env("WASM_METRICS_ADAPTER_BIN", adapter);
     shell::run(&mut soak)
