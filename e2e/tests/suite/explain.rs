@@ -39,7 +39,7 @@ pub(crate) async fn a_failing_autoscaler_is_explained_in_words(world: &mut World
             "ScalingActive",
             "FailedGetExternalMetric",
             // The backend that fails, by its origin and status.
-            &format!("backend {origin} answered 503"),
+            &format!("backend {origin} answered 500"),
             "plugin     wasm-metrics-adapter/explain-backend, which claims explain_dead",
             // The name that is nearly right, and the plugin that could not be loaded.
             "no plugin serves explain_qeue",
@@ -78,7 +78,7 @@ pub(crate) async fn explaining_takes_the_metrics_right_and_raw_another(world: &m
     let printed = world.kubectl.run(&["get", "--raw", &format!("{path}?explain=true")]).await?;
     let document: Value = serde_json::from_str(&printed)?;
     ensure!(document["kind"] == "MetricExplanation" && document["response"]["code"] == 503, "{document:#}");
-    ensure!(document["call"]["backendCalls"]["items"][0]["status"] == 503, "{document:#}");
+    ensure!(document["call"]["backendCalls"]["items"][0]["status"] == 500, "{document:#}");
     ensure!(!printed.contains(TOKEN) && !printed.contains("in-the-url"), "{printed}");
 
     let user = world.control_plane.user("explainer", &[])?;
@@ -183,7 +183,8 @@ async fn run(arguments: &[&str]) -> Result<(Option<i32>, Printed)> {
     Ok((output.status.code(), printed))
 }
 
-/// Answers every request with 503 and the Authorization header that it was sent.
+/// Answers every request with 500 and the Authorization header that it was sent. (502 to 504 would open the circuit after
+/// the autoscaler's fifth question, and nothing would be sent to be explained.)
 struct Backend {
     origin: String,
     accepting: JoinHandle<()>,
@@ -219,7 +220,7 @@ async fn answer(mut stream: TcpStream) -> Result<()> {
     let body = format!("you sent {sent}");
     let length = body.len();
     let answer =
-        format!("HTTP/1.1 503 Service Unavailable\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        format!("HTTP/1.1 500 Internal Server Error\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
     stream.write_all(answer.as_bytes()).await?;
     Ok(())
 }

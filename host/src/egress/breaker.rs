@@ -34,21 +34,22 @@ pub(super) struct Breaker {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// Requests pass; so many have failed in a row.
     Closed { failures: u32 },
     /// Requests are refused until the time has come for a probe.
-    Open { until: Instant, wait: Duration },
+    Open { until: Instant, wait: Duration, cause: String },
     /// One probe is under way; everything else is refused.
-    HalfOpen { wait: Duration },
+    HalfOpen { wait: Duration, cause: String },
 }
 
 /// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     Good,
-    Bad,
+    /// How it failed, for whoever is refused until the backend answers.
+    Bad(String),
 }
 
 impl Breaker {
@@ -59,42 +60,40 @@ impl Breaker {
     /// Lets a request pass, or refuses it at once.
     pub(super) fn admit(self: &Arc<Self>) -> Result<Admission, EgressError> {
         let mut state = self.state();
-        let is_probe = match *state {
+        let is_probe = match &mut *state {
             State::Closed { .. } => false,
-            State::Open { until, wait } if until <= Instant::now() => {
-                *state = State::HalfOpen { wait };
+            State::Open { until, wait, cause } if *until <= Instant::now() => {
+                *state = State::HalfOpen { wait: *wait, cause: std::mem::take(cause) };
                 true
             }
-            State::Open { until, .. } => return Err(self.refusal(until - Instant::now())),
-            State::HalfOpen { .. } => return Err(self.refusal(Duration::ZERO)),
+            State::Open { cause, .. } | State::HalfOpen { cause, .. } => {
+                return Err(EgressError::CircuitOpen { origin: self.origin.clone(), cause: cause.clone() });
+            }
         };
         drop(state);
         Ok(Admission { breaker: Arc::clone(self), is_probe, begun: AtomicBool::new(false), settled: false })
     }
 
-    fn refusal(&self, wait: Duration) -> EgressError {
-        // Whole seconds, and never none: a guest can't ask sooner to any avail.
-        EgressError::CircuitOpen { origin: self.origin.clone(), seconds: wait.as_secs() + 1 }
-    }
-
     fn settle(&self, is_probe: bool, verdict: Verdict) {
         let mut state = self.state();
-        let next = match (*state, verdict) {
+        let next = match (&*state, verdict) {
             (State::HalfOpen { .. }, Verdict::Good) if is_probe => {
                 self.note_closed();
                 State::Closed { failures: 0 }
             }
-            (State::HalfOpen { wait }, Verdict::Bad) if is_probe => open_for((wait * 2).min(LONGEST_WAIT)),
+            (State::HalfOpen { wait, .. }, Verdict::Bad(cause)) if is_probe => {
+                open_for((*wait * 2).min(LONGEST_WAIT), cause)
+            }
             (State::Closed { .. }, Verdict::Good) => State::Closed { failures: 0 },
-            (State::Closed { failures }, Verdict::Bad) if failures + 1 < FAILURES => {
+            (State::Closed { failures }, Verdict::Bad(_)) if failures + 1 < FAILURES => {
                 State::Closed { failures: failures + 1 }
             }
-            (State::Closed { .. }, Verdict::Bad) => {
-                self.note_opened();
-                open_for(FIRST_WAIT)
+            (State::Closed { .. }, Verdict::Bad(cause)) => {
+                self.note_opened(&cause);
+                open_for(FIRST_WAIT, cause)
             }
             // A request from before the circuit opened tells nothing new.
-            (other, _) => other,
+            (State::Open { .. } | State::HalfOpen { .. }, _) => return,
         };
         *state = next;
     }
@@ -102,15 +101,15 @@ impl Breaker {
     /// The probe ended without telling anything: the next request is one.
     fn release(&self) {
         let mut state = self.state();
-        if let State::HalfOpen { wait } = *state {
-            *state = State::Open { until: Instant::now(), wait };
+        if let State::HalfOpen { wait, cause } = &mut *state {
+            *state = State::Open { until: Instant::now(), wait: *wait, cause: std::mem::take(cause) };
         }
     }
 
-    fn note_opened(&self) {
+    fn note_opened(&self, cause: &str) {
         self.metrics.circuits_open.get_or_create(&self.labels()).inc();
         self.metrics.circuits_opened.get_or_create(&self.labels()).inc();
-        tracing::warn!(plugin = %self.plugin, origin = %self.origin, "circuit opened: {FAILURES} requests in a row failed");
+        tracing::warn!(plugin = %self.plugin, origin = %self.origin, cause, "circuit opened: {FAILURES} requests in a row failed");
     }
 
     fn note_closed(&self) {
@@ -144,9 +143,9 @@ impl Drop for Breaker {
 }
 
 /// Open, for half of `wait` to all of it: replicas and plugins do not probe a backend at the same moment.
-fn open_for(wait: Duration) -> State {
+fn open_for(wait: Duration, cause: String) -> State {
     let until = Instant::now() + wait.mul_f64(rand::rng().random_range(0.5..=1.0));
-    State::Open { until, wait }
+    State::Open { until, wait, cause }
 }
 
 /// A request that may be sent. What is dropped unsettled (its caller went away, or it never got a connection's slot) tells
@@ -167,8 +166,11 @@ impl Admission {
     /// What the answer tells about the backend. 502, 503 and 504 are what proxies say for a dead one.
     pub(super) fn settle(mut self, answer: Result<u16, &EgressError>) {
         let verdict = match answer {
-            Ok(502..=504) | Err(EgressError::Failed { .. }) => Verdict::Bad,
-            Err(EgressError::Timeout { .. }) if self.begun.load(Ordering::Relaxed) => Verdict::Bad,
+            Ok(status @ 502..=504) => Verdict::Bad(format!("answered {status}")),
+            Err(EgressError::Failed { cause, .. }) => Verdict::Bad(cause.clone()),
+            Err(EgressError::Timeout { .. }) if self.begun.load(Ordering::Relaxed) => {
+                Verdict::Bad("no complete response in time".to_owned())
+            }
             Ok(_) | Err(EgressError::TooLarge { .. }) => Verdict::Good,
             Err(_) => return,
         };
@@ -222,7 +224,7 @@ mod tests {
         let refused = breaker.admit().err().unwrap();
         assert_eq!(
             refused.to_string(),
-            "circuit open: the last requests to https://mq.example.com:443 failed, and the next is sent in 1 s"
+            "circuit open: the last requests to https://mq.example.com:443 failed (answered 503); it is probed until it answers"
         );
         assert_eq!(open(&breaker), 1);
     }
@@ -250,7 +252,7 @@ mod tests {
         let breaker = breaker();
         fail(&breaker, FAILURES);
         for expected in [1, 2, 4, 8, 16, 30, 30, 30].map(Duration::from_secs) {
-            let State::Open { until, wait } = *breaker.state() else { panic!("not open") };
+            let State::Open { until, wait, .. } = *breaker.state() else { panic!("not open") };
             assert_eq!(wait, expected);
             let left = until - Instant::now();
             assert!(left >= wait / 2 && left <= wait, "{left:?} of {wait:?}");
@@ -278,7 +280,7 @@ mod tests {
         let breaker = breaker();
         let (good, bad) = (breaker.admit().unwrap(), breaker.admit().unwrap());
         fail(&breaker, FAILURES);
-        let before = *breaker.state();
+        let before = breaker.state().clone();
         good.settle(Ok(200));
         bad.settle(Err(&failed()));
         assert_eq!(*breaker.state(), before);

@@ -42,12 +42,14 @@ pub enum EgressError {
         cause: String,
     },
     /// The backend has failed several times in a row and is left alone for a moment; nothing was sent.
-    #[error("circuit open: the last requests to {origin} failed, and the next is sent in {seconds} s")]
+    ///
+    /// Nothing in the text changes with time: it ends up in conditions and Events of autoscalers.
+    #[error("circuit open: the last requests to {origin} failed ({cause}); it is probed until it answers")]
     CircuitOpen {
         /// Who failed.
         origin: Origin,
-        /// Until then at most, in seconds.
-        seconds: u64,
+        /// How the last request did.
+        cause: String,
     },
     /// The response's body is larger than the plugin's limit.
     #[error(
