@@ -16,7 +16,7 @@ use kube::Client;
 use serde_json::Value;
 
 /// Long enough for anything on a busy machine, short enough to wait for in vain.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const EXTERNAL: &str = "/apis/external.metrics.k8s.io/v1beta1";
 pub(crate) const CUSTOM: &str = "/apis/custom.metrics.k8s.io/v1beta2";
