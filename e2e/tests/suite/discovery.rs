@@ -1,10 +1,12 @@
 //! What kubectl and the aggregator see of the adapter's API groups.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use e2e::{eventually::eventually, installation::API_SERVICES, requests};
 use serde_json::{Value, json};
 
-use crate::world::{CUSTOM, CUSTOM_OLD, EXTERNAL, PATIENCE, World, ensure_words, text};
+use crate::world::{CUSTOM, CUSTOM_OLD, EXTERNAL, World, ensure_words, text};
 
 const LINES: ([&str; 2], [&str; 4]) = (
     [r#"seen_depth{queue="orders"} 42"#, r#"seen_depth{queue="mail"} 7"#],
@@ -68,7 +70,7 @@ async fn ensure_listed(world: &World, root: &str, resource: &Value) -> Result<()
 pub(crate) async fn api_resources_shows_external_metrics(world: &mut World) -> Result<()> {
     // The aggregator fetches a Service's list once a minute, when the first of its APIServices is due. Another one that is due a
     // moment before that takes the list that is there, and so is a minute behind (handler_discovery.go of kube-aggregator).
-    let within = PATIENCE * 5;
+    let within = Duration::from_secs(150);
     eventually("kubectl api-resources shows the metric", within, async || {
         let arguments = ["api-resources", "--api-group=external.metrics.k8s.io", "--cached=false", "--no-headers"];
         let table = world.kubectl.run(&arguments).await?;

@@ -258,7 +258,7 @@ pub(crate) async fn forty_full_config_maps_are_no_burden_at_the_start(world: &mu
     let replica = world.adapter.replicas().get(1).context("there are two replicas")?;
     let process = replica.process_id().context("it runs")?;
     // On a busy machine it is ready after a minute, whatever has loaded until then.
-    eventually("all of them answer", PATIENCE * 4, async || {
+    eventually("all of them answer", PATIENCE * 2, async || {
         for number in 0..FULL {
             let values = values_of(&replica.get(&format!("{EXTERNAL}/namespaces/default/full_{number}")).await?)?;
             ensure!(values == [number.to_string()], "{values:?}");
